@@ -1,0 +1,1 @@
+//! The API table, dispatch and one handler a file.

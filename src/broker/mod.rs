@@ -1,0 +1,1 @@
+//! The facade that handlers call: effects across domains, waiters of long polls.

@@ -1,0 +1,5 @@
+//! File, environment and flags → validated [`Settings`].
+
+mod settings;
+
+pub use settings::*;

@@ -1,0 +1,1 @@
+//! Group coordinator: shards, and the pure machine that they drive.

@@ -1,0 +1,1 @@
+//! Partition log over a segment store.

@@ -1,0 +1,85 @@
+//! A completed generation of a classic group: what outlives the process.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::ids::GroupId;
+
+/// States of a classic group (`org.apache.kafka.coordinator.group.classic.ClassicGroupState`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum GroupState {
+    Empty,
+    PreparingRebalance,
+    CompletingRebalance,
+    Stable,
+    Dead,
+}
+
+impl GroupState {
+    /// The name that ListGroups and DescribeGroups put on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Empty => "Empty",
+            Self::PreparingRebalance => "PreparingRebalance",
+            Self::CompletingRebalance => "CompletingRebalance",
+            Self::Stable => "Stable",
+            Self::Dead => "Dead",
+        }
+    }
+}
+
+/// One member of a completed generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberMetadata {
+    pub member_id: Arc<str>,
+    /// `group.instance.id` of a static member (KIP-345).
+    pub group_instance_id: Option<Arc<str>>,
+    pub client_id: String,
+    pub client_host: String,
+    pub session_timeout_ms: i32,
+    pub rebalance_timeout_ms: i32,
+    /// Protocol name and its opaque metadata, in the member's order of preference.
+    pub protocols: Vec<(String, Base64Bytes)>,
+    /// What the leader assigned to the member; opaque.
+    pub assignment: Base64Bytes,
+}
+
+/// Everything of a classic group that a restart must bring back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupMetadata {
+    pub group_id: GroupId,
+    /// `consumer`, `connect`, `sr`, …; empty for a group that only ever committed offsets.
+    pub protocol_type: String,
+    /// The protocol that the generation selected; none while the group is empty.
+    pub protocol: Option<String>,
+    pub generation: i32,
+    pub leader: Option<Arc<str>>,
+    pub state: GroupState,
+    /// Milliseconds since the epoch of the last change of state; offset retention counts from it.
+    pub state_timestamp_ms: i64,
+    pub members: Vec<MemberMetadata>,
+}
+
+/// Opaque bytes that are written as base64 in JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Base64Bytes(pub Bytes);
+
+impl Serialize for Base64Bytes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use base64::Engine as _;
+        serializer.serialize_str(&base64::engine::general_purpose::STANDARD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Base64Bytes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use base64::Engine as _;
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        base64::engine::general_purpose::STANDARD
+            .decode(text.as_bytes())
+            .map(|bytes| Self(Bytes::from(bytes)))
+            .map_err(serde::de::Error::custom)
+    }
+}

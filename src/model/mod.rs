@@ -1,0 +1,9 @@
+//! Values that cross the layers: ids, offsets, group state and the view of a record batch. No IO, no clock.
+
+pub mod group;
+pub mod ids;
+pub mod offsets;
+
+pub use group::{GroupMetadata, GroupState, MemberMetadata};
+pub use ids::{GroupId, TopicId, TopicName, TopicPartition};
+pub use offsets::OffsetMetadata;

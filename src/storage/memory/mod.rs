@@ -1,0 +1,1 @@
+//! Everything in the heap: for tests and throw-away gateways.

@@ -1,0 +1,147 @@
+//! What the domains need of a backend: names, bytes, offsets and durability; never wire types.
+//!
+//! [`Journal`] keeps small state (offsets, groups, catalogue), [`segment::SegmentStore`] keeps records.
+//! [`OffsetStorage`] and [`GroupStorage`] are what handlers and tests see of the former.
+
+pub mod disk;
+pub mod memory;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::model::{GroupId, GroupMetadata, OffsetMetadata, TopicPartition};
+
+/// Which part of the small state a journal record belongs to. Records of one shard are replayed in the order of
+/// their appends; there is no order between shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId(pub u16);
+
+impl ShardId {
+    /// Topics, their configs and log starts, broker configs.
+    pub const CATALOG: Self = Self(0);
+    /// The next block of producer ids.
+    pub const PRODUCER_IDS: Self = Self(1);
+    /// First of the coordinator's shards.
+    const FIRST_GROUP: u16 = 1000;
+
+    /// The journal's name of coordinator shard `index`.
+    pub fn group(index: u16) -> Self {
+        Self(Self::FIRST_GROUP.saturating_add(index))
+    }
+}
+
+/// Why a backend could not do what it was asked; the kinds say what the caller may do.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The state of the last append is unknown or it failed; rebuild from the journal before the next.
+    #[error("storage is unavailable: {0}")]
+    Unavailable(String),
+    /// No room; what was stored is intact, a later attempt may succeed.
+    #[error("storage is full: {0}")]
+    Full(String),
+    /// Stored bytes do not mean anything; never served.
+    #[error("storage is corrupt: {0}")]
+    Corrupt(String),
+    /// The backend was shut down.
+    #[error("storage is closed")]
+    Closed,
+}
+
+/// Resolves when what was appended is as durable as the settings ask for.
+pub type Durable = BoxFuture<'static, Result<(), StorageError>>;
+
+/// One keyed change of small state: the latest value of a key wins, none deletes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalRecord {
+    pub key: Bytes,
+    pub value: Option<Bytes>,
+}
+
+/// A durable log of keyed changes, shared by all shards.
+#[async_trait]
+pub trait Journal: Send + Sync + 'static {
+    /// Appends `records` all or none. The place in the order is taken at the call, before the future is polled;
+    /// everything that waits shares one sync. After an error the fate of the records is unknown until [`replay`]
+    /// (Self::replay) of the shard has answered.
+    fn append(&self, shard: ShardId, records: Vec<JournalRecord>) -> Durable;
+
+    /// The latest value of each live key of `shard`, everything acknowledged before the call included; no order.
+    async fn replay(&self, shard: ShardId) -> Result<Vec<(Bytes, Bytes)>, StorageError>;
+
+    /// Makes everything appended durable and refuses further appends.
+    async fn close(&self) -> Result<(), StorageError>;
+}
+
+/// Committed offsets of consumer groups.
+#[async_trait]
+pub trait OffsetStorage: Send + Sync + 'static {
+    /// Stores all of `offsets` or none; answers when durable. A later commit of a partition replaces an earlier one.
+    async fn commit(
+        &self,
+        group: &GroupId,
+        offsets: Vec<(TopicPartition, OffsetMetadata)>,
+    ) -> Result<(), StorageError>;
+
+    /// The committed offset of one partition; none when nothing was committed.
+    async fn fetch(&self, group: &str, partition: &TopicPartition) -> Result<Option<OffsetMetadata>, StorageError>;
+
+    /// All committed offsets of a group, ordered by topic and partition; empty for an unknown group.
+    async fn fetch_all(&self, group: &str) -> Result<Vec<(TopicPartition, OffsetMetadata)>, StorageError>;
+
+    /// Forgets the offsets of some partitions of a group; those without one are passed over.
+    async fn delete(&self, group: &GroupId, partitions: &[TopicPartition]) -> Result<(), StorageError>;
+
+    /// Forgets all offsets of a group; an unknown group is no error.
+    async fn delete_group(&self, group: &GroupId) -> Result<(), StorageError>;
+
+    /// Every group that has at least one committed offset; no order.
+    async fn list_groups(&self) -> Result<Vec<GroupId>, StorageError>;
+}
+
+/// Completed generations of groups.
+#[async_trait]
+pub trait GroupStorage: Send + Sync + 'static {
+    /// Stores the group's state, replacing what was there; answers when durable.
+    async fn save(&self, group: &GroupMetadata) -> Result<(), StorageError>;
+
+    /// The stored state of a group.
+    async fn get(&self, group: &str) -> Result<Option<GroupMetadata>, StorageError>;
+
+    /// Forgets a group's state, not its offsets; an unknown group is no error.
+    async fn delete(&self, group: &GroupId) -> Result<(), StorageError>;
+
+    /// Every stored group, ordered by id.
+    async fn list(&self) -> Result<Vec<GroupMetadata>, StorageError>;
+}
+
+/// A change of a coordinator's durable state. Replaying these is the only way that such state changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CoordinatorRecord {
+    /// A committed offset, or its deletion.
+    Offset { group: GroupId, partition: TopicPartition, value: Option<OffsetMetadata> },
+    /// A group's completed generation, or its deletion.
+    Group { group: GroupId, value: Option<GroupMetadata> },
+}
+
+/// What a coordinator shard writes to: both projections, changed by one append.
+#[async_trait]
+pub trait CoordinatorStorage: OffsetStorage + GroupStorage {
+    /// Stores all of `records` or none and answers when durable; only then do the projections show them.
+    async fn append(&self, shard: ShardId, records: Vec<CoordinatorRecord>) -> Result<(), StorageError>;
+
+    /// Rebuilds what the projections hold of `shard` from what is durable, after a failed append.
+    async fn reload(&self, shard: ShardId) -> Result<(), StorageError>;
+
+    /// Entries and bytes held, for metrics.
+    fn size(&self) -> StorageSize;
+}
+
+/// How much small state a backend holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StorageSize {
+    pub offset_entries: u64,
+    pub offset_bytes: u64,
+    pub group_entries: u64,
+    pub group_bytes: u64,
+}

@@ -1,0 +1,1 @@
+//! Frames, headers, the guard, and codecs over kafka-protocol.
