@@ -77,11 +77,8 @@ pub trait Journal: Send + Sync + 'static {
 #[async_trait]
 pub trait OffsetStorage: Send + Sync + 'static {
     /// Stores all of `offsets` or none; answers when durable. A later commit of a partition replaces an earlier one.
-    async fn commit(
-        &self,
-        group: &GroupId,
-        offsets: Vec<(TopicPartition, OffsetMetadata)>,
-    ) -> Result<(), StorageError>;
+    async fn commit(&self, group: &GroupId, offsets: Vec<(TopicPartition, OffsetMetadata)>)
+    -> Result<(), StorageError>;
 
     /// The committed offset of one partition; none when nothing was committed.
     async fn fetch(&self, group: &str, partition: &TopicPartition) -> Result<Option<OffsetMetadata>, StorageError>;
