@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 from registry import clients, tools
 from registry.broker import Broker
 from registry.process import Process, free_ports, wait_until
+from registry.report import Failure
 
 START_TIMEOUT_SECONDS = 60
 
@@ -21,7 +22,7 @@ _JVM += ["-XX:+ExplicitGCInvokesConcurrent", "-Djava.awt.headless=true", "-Dorg.
 _SETTINGS = """\
 process.roles=broker,controller
 node.id=1
-controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+controller.quorum.voters=1@127.0.0.1:{controller}
 listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
 controller.listener.names=CONTROLLER
@@ -48,7 +49,8 @@ class Kafka(Broker):
         self._settings = run_dir / "kafka.properties"
         self._settings.write_text(_SETTINGS.format(broker=broker, controller=controller, data=data_dir))
         self._java = [tools.java(17), *_JVM, "-cp", f"{tools.kafka_libs()}/*"]
-        self._format()
+        if not (data_dir / "meta.properties").exists():
+            self._format()
 
     def start(self) -> None:
         self.process = Process(self.name, [*self._java, "kafka.Kafka", self._settings], self.run_dir / "kafka.log")
@@ -61,11 +63,10 @@ class Kafka(Broker):
 
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        arguments = ["format", "--standalone", "--ignore-formatted", f"--cluster-id={cluster}", "-c", self._settings]
-        command = [*self._java, "kafka.tools.StorageTool", *arguments]
+        command = [*self._java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", self._settings]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         if done.returncode != 0:
-            raise RuntimeError(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
+            raise Failure("Kafka's storage could not be formatted", (done.stdout + done.stderr).splitlines()[-10:])
 
     def _answers(self, admin: AdminClient) -> bool:
         self.running()

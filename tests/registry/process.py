@@ -101,6 +101,8 @@ def free_ports(count: int) -> list[int]:
 
 def _stop_all() -> None:
     """Newest first: a registry goes before the broker that it talks to."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them behind
     for child in reversed(_running.copy()):
         child.stop(patience=5)
 

@@ -73,7 +73,7 @@ def run(name: str, limit_seconds: float, body: Callable[[Report, Path], None]) -
     """Run a test in a temporary directory: removed when all is well, named and kept when not. Ends the process."""
     run_dir = Path(tempfile.mkdtemp(prefix=f"tidegate-{name}-"))
     clients.log_to(run_dir / "clients.log")
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
     signal.signal(signal.SIGALRM, _too_long)
     signal.alarm(int(limit_seconds))
