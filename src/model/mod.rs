@@ -1,5 +1,6 @@
 //! Values that cross the layers: ids, offsets, group state and the view of a record batch. No IO, no clock.
 
+pub mod batch;
 pub mod group;
 pub mod ids;
 pub mod offsets;

@@ -5,6 +5,7 @@
 
 pub mod disk;
 pub mod memory;
+pub mod segment;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -1,1 +1,5 @@
 //! Everything in the heap: for tests and throw-away gateways.
+
+mod segments;
+
+pub use segments::MemorySegments;
