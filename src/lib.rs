@@ -9,6 +9,7 @@
 pub mod api;
 pub mod broker;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod coordinator;
