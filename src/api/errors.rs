@@ -61,7 +61,10 @@ impl KafkaError for CatalogError {
 
 impl KafkaError for TopicConfigError {
     fn kafka(&self) -> ResponseError {
-        ResponseError::InvalidConfig
+        match self {
+            Self::InvalidConfig(_) => ResponseError::InvalidConfig,
+            Self::InvalidRequest(_) => ResponseError::InvalidRequest,
+        }
     }
 }
 

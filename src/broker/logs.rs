@@ -2,14 +2,15 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 use tracing::{error, warn};
 
 use crate::{
     catalog::{Catalog, Snapshot, Topic},
-    config::{TopicConfig, TopicDefaults},
+    config::{self, TopicConfig, TopicDefaults},
     log::{LogConfig, LogContext, LogError, PartitionInfo, PartitionLog},
-    model::TopicId,
+    model::{TopicId, batch},
 };
 
 /// Why a partition cannot be reached.
@@ -33,7 +34,8 @@ pub struct LogDirPartition {
 /// All partition logs that were opened, by topic id: a topic created again under its old name has other logs.
 pub struct Logs {
     context: Arc<LogContext>,
-    defaults: Arc<TopicDefaults>,
+    /// What topics use where they have no config of their own.
+    defaults: ArcSwap<TopicDefaults>,
     open: RwLock<HashMap<(TopicId, i32), Arc<PartitionLog>>>,
 }
 
@@ -94,6 +96,16 @@ impl Logs {
                 error!(topic = %topic.name, %error, "cannot delete a partition; the next start tries again");
             }
         }
+    }
+
+    pub fn defaults(&self) -> Arc<TopicDefaults> {
+        self.defaults.load_full()
+    }
+
+    /// Gives every log the configs that follow from new defaults.
+    pub fn set_defaults(&self, defaults: Arc<TopicDefaults>, snapshot: &Snapshot) {
+        self.defaults.store(defaults);
+        snapshot.topics().for_each(|topic| self.update_config(topic));
     }
 
     /// Makes the changed configs of `topic` those of its logs.
@@ -167,14 +179,33 @@ impl Logs {
 
     /// What is stored was validated when it was set; should a newer release refuse it, the defaults apply.
     fn config_of(&self, topic: &Topic) -> LogConfig {
-        let config = TopicConfig::resolve(&topic.configs, &self.defaults).unwrap_or_else(|error| {
-            warn!(topic = %topic.name, %error, "stored topic configs are not valid; using the defaults");
-            TopicConfig::defaults(&self.defaults)
-        });
-        log_config(&config)
+        let defaults = self.defaults.load();
+        match TopicConfig::resolve(&topic.configs, &defaults) {
+            Ok(config) => log_config(&config),
+            Err(error) => {
+                warn!(topic = %topic.name, %error, "stored topic configs are not valid; using the defaults");
+                log_config(defaults.config())
+            }
+        }
     }
 }
 
-fn log_config(_config: &TopicConfig) -> LogConfig {
-    todo!()
+fn log_config(config: &TopicConfig) -> LogConfig {
+    LogConfig {
+        max_message_bytes: config.max_message_bytes,
+        segment_bytes: config.segment_bytes,
+        segment_ms: config.segment_ms,
+        segment_index_bytes: config.segment_index_bytes,
+        index_interval_bytes: config.index_interval_bytes,
+        retention_ms: config.retention_ms,
+        retention_bytes: config.retention_bytes,
+        timestamp_type: match config.message_timestamp_type {
+            config::TimestampType::CreateTime => batch::TimestampType::CreateTime,
+            config::TimestampType::LogAppendTime => batch::TimestampType::LogAppendTime,
+        },
+        timestamp_before_max_ms: config.message_timestamp_before_max_ms,
+        timestamp_after_max_ms: config.message_timestamp_after_max_ms,
+        compact: config.cleanup_policy.compact,
+        delete: config.cleanup_policy.delete,
+    }
 }

@@ -1,6 +1,7 @@
 //! The facade that handlers call: it finds the right domain, carries effects from one to another, and holds the long
 //! polls. Domains never see each other; what crosses them is written here.
 
+mod configs;
 mod fetch;
 mod groups;
 mod list_offsets;
@@ -24,12 +25,13 @@ use crate::{
     storage::{StorageError, StorageSize},
 };
 
+pub use configs::{AlterConfigsError, ConfigChange};
 pub use fetch::{FetchError, FetchPartition, FetchQuery, FetchedPartition, TopicRef};
 pub use list_offsets::{EpochError, FoundOffset, ListOffsetsError, OffsetQuery};
 pub use logs::{LogDirPartition, Logs, PartitionError};
 pub use produce::{LEADER_EPOCH, ProduceError, Produced};
 pub use sessions::{SessionError, SessionFetch, SessionRequest, Sessions};
-pub use topics::{AlterConfigsError, CreateTopicError, NewTopicRequest, TopicsError};
+pub use topics::{CreateTopicError, NewTopicRequest, TopicsError};
 
 /// One gateway's domains behind one door.
 pub struct Broker {

@@ -115,12 +115,13 @@ impl Sessions {
         for forgotten in &request.forgotten {
             session.partitions.shift_remove(forgotten);
         }
-        if session.partitions.is_empty() {
-            self.sessions.lock().remove(&request.session_id);
-            return Ok(SessionFetch::without_session(Vec::new()));
-        }
         let partitions = session.in_turn();
+        // Never lock the map while a session is locked: eviction locks in the other order.
         drop(session);
+        if partitions.is_empty() {
+            self.sessions.lock().remove(&request.session_id);
+            return Ok(SessionFetch::without_session(partitions));
+        }
         Ok(SessionFetch { session_id: request.session_id, partitions, session: Some(shared), incremental: true })
     }
 }
@@ -207,3 +208,108 @@ const INITIAL_EPOCH: i32 = 0;
 const FINAL_EPOCH: i32 = -1;
 /// `min.incremental.fetch.session.eviction.ms`
 const EVICTABLE_AFTER: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use crate::clock::MockClock;
+
+    use super::*;
+
+    fn partition(index: i32) -> FetchPartition {
+        FetchPartition {
+            topic: TopicRef::Name("t".into()),
+            partition: index,
+            fetch_offset: 0,
+            leader_epoch: -1,
+            bytes_max: 1024,
+        }
+    }
+
+    fn request(session_id: i32, session_epoch: i32, partitions: Vec<FetchPartition>) -> SessionRequest {
+        SessionRequest { session_id, session_epoch, partitions, forgotten: Vec::new(), by_id: false }
+    }
+
+    fn answer(high_watermark: i64, records: &'static [u8]) -> FetchedPartition {
+        FetchedPartition {
+            error: None,
+            high_watermark,
+            last_stable_offset: high_watermark,
+            log_start_offset: 0,
+            records: Bytes::from_static(records),
+        }
+    }
+
+    fn sessions(slots_max: usize) -> (Sessions, MockClock) {
+        let clock = MockClock::at(0);
+        (Sessions::new(slots_max, Arc::new(clock.clone())), clock)
+    }
+
+    fn respond(fetch: SessionFetch, answers: Vec<FetchedPartition>) -> Vec<i32> {
+        let paired = fetch.partitions.clone().into_iter().zip(answers).collect();
+        fetch.respond(paired).into_iter().map(|(partition, _)| partition.partition).collect()
+    }
+
+    #[test]
+    fn an_incremental_fetch_answers_only_what_changed() {
+        let (sessions, _) = sessions(10);
+        let full = sessions.begin(request(0, 0, vec![partition(0), partition(1)])).unwrap();
+        let id = full.session_id;
+        assert_ne!(id, 0);
+        assert_eq!(respond(full, vec![answer(5, b""), answer(7, b"")]), [0, 1]);
+
+        let next = sessions.begin(request(id, 1, vec![])).unwrap();
+        assert_eq!(next.partitions.len(), 2);
+        assert_eq!(respond(next, vec![answer(5, b""), answer(8, b"")]), [1]);
+
+        let last = sessions.begin(request(id, 2, vec![])).unwrap();
+        assert_eq!(respond(last, vec![answer(5, b"x"), answer(8, b"")]), [0]);
+    }
+
+    #[test]
+    fn a_wrong_epoch_and_an_unknown_session_are_refused() {
+        let (sessions, _) = sessions(10);
+        let id = sessions.begin(request(0, 0, vec![partition(0)])).unwrap().session_id;
+        assert_eq!(sessions.begin(request(id, 2, vec![])).err(), Some(SessionError::InvalidEpoch));
+        assert_eq!(sessions.begin(request(id.wrapping_add(1), 1, vec![])).err(), Some(SessionError::NotFound));
+    }
+
+    #[test]
+    fn a_session_does_not_change_how_it_names_topics() {
+        let (sessions, _) = sessions(10);
+        let id = sessions.begin(request(0, 0, vec![partition(0)])).unwrap().session_id;
+        let by_id = SessionRequest { by_id: true, ..request(id, 1, vec![]) };
+        assert_eq!(sessions.begin(by_id).err(), Some(SessionError::TopicIdMismatch));
+    }
+
+    #[test]
+    fn forgetting_every_partition_ends_the_session() {
+        let (sessions, _) = sessions(10);
+        let id = sessions.begin(request(0, 0, vec![partition(0)])).unwrap().session_id;
+        let forget =
+            SessionRequest { forgotten: vec![(TopicRef::Name("t".into()), 0)], ..request(id, 1, vec![]) };
+        assert_eq!(sessions.begin(forget).unwrap().session_id, 0);
+        assert_eq!(sessions.begin(request(id, 2, vec![])).err(), Some(SessionError::NotFound));
+    }
+
+    #[test]
+    fn a_full_cache_gives_no_session_until_one_was_idle() {
+        let (sessions, clock) = sessions(1);
+        let first = sessions.begin(request(0, 0, vec![partition(0)])).unwrap().session_id;
+        assert_eq!(sessions.begin(request(0, 0, vec![partition(0)])).unwrap().session_id, 0);
+        clock.advance(EVICTABLE_AFTER);
+        assert_ne!(sessions.begin(request(0, 0, vec![partition(0)])).unwrap().session_id, 0);
+        assert_eq!(sessions.begin(request(first, 1, vec![])).err(), Some(SessionError::NotFound));
+    }
+
+    #[test]
+    fn the_partition_after_the_last_answered_one_comes_first() {
+        let (sessions, _) = sessions(10);
+        let full = sessions.begin(request(0, 0, vec![partition(0), partition(1), partition(2)])).unwrap();
+        let id = full.session_id;
+        respond(full, vec![answer(5, b"x"), answer(5, b""), answer(5, b"")]);
+        let next = sessions.begin(request(id, 1, vec![])).unwrap();
+        assert_eq!(next.partitions.iter().map(|partition| partition.partition).collect::<Vec<_>>(), [1, 2, 0]);
+    }
+}

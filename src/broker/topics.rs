@@ -6,7 +6,7 @@ use tracing::info;
 
 use crate::{
     catalog::{CatalogError, NewTopic, Topic, TopicConfigs},
-    config::{ConfigOp, TopicConfig, TopicConfigError, apply_config_ops},
+    config::{TopicConfig, TopicConfigError},
     log::LogError,
     model::{TopicName, validate_topic_name},
 };
@@ -60,15 +60,6 @@ pub enum TopicsError {
     OffsetOutOfRange,
     #[error(transparent)]
     Log(#[from] LogError),
-}
-
-/// Why configs were not changed.
-#[derive(Debug, thiserror::Error)]
-pub enum AlterConfigsError {
-    #[error(transparent)]
-    Config(#[from] TopicConfigError),
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
 }
 
 impl Broker {
@@ -162,27 +153,6 @@ impl Broker {
         Ok(())
     }
 
-    /// Changes some configs of a topic, as IncrementalAlterConfigs does.
-    pub async fn alter_configs(
-        &self,
-        name: &str,
-        ops: Vec<ConfigOp>,
-        validate_only: bool,
-    ) -> Result<(), AlterConfigsError> {
-        self.change_configs(name, validate_only, move |current, defaults| apply_config_ops(current, &ops, defaults))
-            .await
-    }
-
-    /// Replaces all configs of a topic, as AlterConfigs does.
-    pub async fn replace_configs(
-        &self,
-        name: &str,
-        configs: TopicConfigs,
-        validate_only: bool,
-    ) -> Result<(), AlterConfigsError> {
-        self.change_configs(name, validate_only, move |_, _| Ok(configs)).await
-    }
-
     /// Makes records below `before` unreachable; -1 stands for the high watermark. Answers the new log start.
     pub async fn delete_records(&self, topic: &TopicRef, partition: i32, before: i64) -> Result<i64, TopicsError> {
         let topic = self.resolve(topic)?;
@@ -198,29 +168,6 @@ impl Broker {
         Ok(start.unwrap_or(Err(LogError::Panicked))?)
     }
 
-    async fn change_configs(
-        &self,
-        name: &str,
-        validate_only: bool,
-        change: impl FnOnce(&TopicConfigs, &crate::config::TopicDefaults) -> Result<TopicConfigs, TopicConfigError>,
-    ) -> Result<(), AlterConfigsError> {
-        let defaults = &self.settings.topic_defaults;
-        let checked = |current: &TopicConfigs| -> Result<TopicConfigs, AlterConfigsError> {
-            let changed = change(current, defaults)?;
-            TopicConfig::resolve(&changed, defaults)?;
-            Ok(changed)
-        };
-        if validate_only {
-            let topic = self.topics().topic(name).cloned().ok_or(CatalogError::UnknownTopic)?;
-            checked(&topic.configs)?;
-            return Ok(());
-        }
-        let topic = self.catalog.change_configs(name, checked).await?;
-        self.logs.update_config(&topic);
-        info!(topic = %topic.name, configs = ?topic.configs, "topic configs changed");
-        Ok(())
-    }
-
     fn plan(&self, request: NewTopicRequest) -> Result<NewTopic, CreateTopicError> {
         validate_topic_name(&request.name).map_err(CatalogError::from)?;
         let partitions = if request.assignments.is_empty() {
@@ -228,7 +175,7 @@ impl Broker {
         } else {
             self.check_assignments(&request)?
         };
-        TopicConfig::resolve(&request.configs, &self.settings.topic_defaults)?;
+        TopicConfig::resolve(&request.configs, &self.logs.defaults())?;
         Ok(NewTopic { name: request.name, partitions, configs: request.configs })
     }
 

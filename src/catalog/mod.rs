@@ -15,8 +15,9 @@ use parking_lot::Mutex;
 
 use crate::{
     clock::Clock,
+    config::DynamicConfigs,
     model::{InvalidTopicName, TopicId, TopicName, topic_names_collide, validate_topic_name},
-    storage::{Journal, ShardId, StorageError},
+    storage::{Journal, JournalRecord, ShardId, StorageError},
 };
 
 use records::CatalogRecord;
@@ -60,6 +61,8 @@ pub struct Catalog {
     partitions_max: u32,
     cluster_id: Arc<str>,
     snapshot: ArcSwap<Snapshot>,
+    /// Broker configs that were changed at run time.
+    dynamic_configs: ArcSwap<DynamicConfigs>,
     /// Held across the append, so that changes reach the journal and the snapshot in one order.
     writer: tokio::sync::Mutex<()>,
     /// Where DeleteRecords moved the start of a partition; read when its log is opened.
@@ -75,10 +78,12 @@ impl Catalog {
     ) -> Result<Self, StorageError> {
         let mut snapshot = Snapshot::default();
         let mut log_starts = HashMap::new();
+        let mut dynamic_configs = DynamicConfigs::default();
         let mut stored_cluster_id = None;
         for (key, value) in journal.replay(ShardId::CATALOG).await? {
             match CatalogRecord::decode(&key, &value)? {
                 CatalogRecord::ClusterId(id) => stored_cluster_id = Some(id),
+                CatalogRecord::DynamicConfigs(configs) => dynamic_configs = configs,
                 CatalogRecord::Topic(topic) => snapshot.insert(Arc::new(topic)),
                 CatalogRecord::LogStart { topic_id, partition, offset } => {
                     log_starts.insert((topic_id, partition), offset);
@@ -99,6 +104,7 @@ impl Catalog {
             partitions_max,
             cluster_id,
             snapshot: ArcSwap::from_pointee(snapshot),
+            dynamic_configs: ArcSwap::from_pointee(dynamic_configs),
             writer: tokio::sync::Mutex::default(),
             log_starts: Mutex::new(log_starts),
         })
@@ -145,7 +151,7 @@ impl Catalog {
             Ok(()) => self.snapshot.store(Arc::new(next)),
             Err(error) => {
                 for result in results.iter_mut().filter(|result| result.is_ok()) {
-                    *result = Err(error.clone().into());
+                    *result = Err(CatalogError::Storage(error.clone()));
                 }
             }
         }
@@ -165,7 +171,7 @@ impl Catalog {
                 .filter(|(topic_id, _)| *topic_id == id)
                 .map(|&(topic_id, partition)| records::log_start_tombstone(topic_id, partition)),
         );
-        self.journal.append(ShardId::CATALOG, changes).await?;
+        self.append(changes).await?;
         self.log_starts.lock().retain(|(topic_id, _), _| *topic_id != id);
         self.snapshot.store(Arc::new(next));
         Ok(topic)
@@ -199,6 +205,26 @@ impl Catalog {
         self.change(name, |_, topic| Ok(Topic { configs: change(&topic.configs)?, ..topic.clone() })).await
     }
 
+    /// Broker configs as they were last changed at run time.
+    pub fn dynamic_configs(&self) -> Arc<DynamicConfigs> {
+        self.dynamic_configs.load_full()
+    }
+
+    /// Replaces the broker's dynamic configs by what `change` makes of them.
+    pub async fn change_dynamic_configs<E>(
+        &self,
+        change: impl FnOnce(&DynamicConfigs) -> Result<DynamicConfigs, E>,
+    ) -> Result<Arc<DynamicConfigs>, E>
+    where
+        E: From<CatalogError>,
+    {
+        let _writer = self.writer.lock().await;
+        let changed = Arc::new(change(&self.dynamic_configs.load())?);
+        self.append(vec![records::dynamic_configs(&changed)]).await?;
+        self.dynamic_configs.store(Arc::clone(&changed));
+        Ok(changed)
+    }
+
     /// Makes a partition's new log start durable; starts only move up.
     pub async fn set_log_start(&self, topic_id: TopicId, partition: i32, offset: i64) -> Result<(), CatalogError> {
         let _writer = self.writer.lock().await;
@@ -208,7 +234,7 @@ impl Catalog {
         if !self.snapshot.load().contains_id(topic_id) {
             return Err(CatalogError::UnknownTopicId);
         }
-        self.journal.append(ShardId::CATALOG, vec![records::log_start(topic_id, partition, offset)]).await?;
+        self.append(vec![records::log_start(topic_id, partition, offset)]).await?;
         self.log_starts.lock().insert((topic_id, partition), offset);
         Ok(())
     }
@@ -231,6 +257,10 @@ impl Catalog {
         next.insert(Arc::clone(&changed));
         self.snapshot.store(Arc::new(next));
         Ok(changed)
+    }
+
+    async fn append(&self, changes: Vec<JournalRecord>) -> Result<(), CatalogError> {
+        Ok(self.journal.append(ShardId::CATALOG, changes).await?)
     }
 
     fn check_new_in(&self, snapshot: &Snapshot, new: &NewTopic) -> Result<(), CatalogError> {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    config::DynamicConfigs,
     model::TopicId,
     storage::{JournalRecord, StorageError},
 };
@@ -19,6 +20,7 @@ pub(super) enum CatalogRecord {
     ClusterId(Arc<str>),
     Topic(Topic),
     LogStart { topic_id: TopicId, partition: i32, offset: i64 },
+    DynamicConfigs(DynamicConfigs),
 }
 
 impl CatalogRecord {
@@ -51,6 +53,10 @@ impl CatalogRecord {
                     offset: i64::from_be_bytes(body.try_into().map_err(|_| corrupt())?),
                 })
             }
+            KIND_DYNAMIC_CONFIGS => {
+                let stored: StoredConfigs = serde_json::from_slice(body).map_err(|_| corrupt())?;
+                Ok(Self::DynamicConfigs(DynamicConfigs { broker: stored.broker, cluster: stored.cluster }))
+            }
             _ => Err(corrupt()),
         }
     }
@@ -62,9 +68,12 @@ pub(super) fn cluster_id(id: &str) -> JournalRecord {
 
 pub(super) fn topic(topic: &Topic) -> JournalRecord {
     let stored = StoredTopic { id: topic.id, partitions: topic.partitions, configs: topic.configs.clone() };
-    #[expect(clippy::expect_used, reason = "a struct of a uuid, an integer and a map of strings always serialises")]
-    let body = serde_json::to_vec(&stored).expect("plain data");
-    record(KIND_TOPIC, topic.name.as_bytes(), Some(&body))
+    record(KIND_TOPIC, topic.name.as_bytes(), Some(&json(&stored)))
+}
+
+pub(super) fn dynamic_configs(configs: &DynamicConfigs) -> JournalRecord {
+    let stored = StoredConfigs { broker: configs.broker.clone(), cluster: configs.cluster.clone() };
+    record(KIND_DYNAMIC_CONFIGS, &[], Some(&json(&stored)))
 }
 
 pub(super) fn topic_tombstone(name: &str) -> JournalRecord {
@@ -91,6 +100,17 @@ struct StoredTopic {
     configs: TopicConfigs,
 }
 
+#[derive(Serialize, Deserialize)]
+struct StoredConfigs {
+    broker: TopicConfigs,
+    cluster: TopicConfigs,
+}
+
+#[expect(clippy::expect_used, reason = "structs of ids, integers and maps of strings always serialise")]
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("plain data")
+}
+
 fn log_start_name(topic_id: TopicId, partition: i32) -> [u8; 20] {
     let mut name = [0; 20];
     let (id, number) = name.split_at_mut(16);
@@ -115,4 +135,5 @@ fn record(kind: u8, name: &[u8], body: Option<&[u8]>) -> JournalRecord {
 const KIND_CLUSTER_ID: u8 = b'c';
 const KIND_TOPIC: u8 = b't';
 const KIND_LOG_START: u8 = b's';
+const KIND_DYNAMIC_CONFIGS: u8 = b'd';
 const VERSION: u8 = 1;

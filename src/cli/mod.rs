@@ -1,13 +1,13 @@
 //! The command line: one file a subcommand.
 
-mod flags;
+pub mod flags;
 mod serve;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use flags::ServeFlags;
+use flags::ServeFlags;
 
 /// Runs the subcommand that the command line names.
 ///

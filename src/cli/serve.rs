@@ -13,10 +13,10 @@ use crate::{
     server::{self, Addresses},
 };
 
-use super::ServeFlags;
+use super::flags::ServeFlags;
 
 pub(super) fn run(flags: &ServeFlags) -> ExitCode {
-    let settings = match config::load(flags, std::env::vars()) {
+    let settings = match flags.settings(config::environment()) {
         Ok(settings) => settings,
         Err(error) => return refuse(&error),
     };

@@ -19,7 +19,6 @@ use crate::{
     api::{Handled, Request, errors::KafkaError},
     broker::{Broker, CreateTopicError, NewTopicRequest},
     catalog::Topic,
-    config::describe_topic,
 };
 
 use super::{domain_name, text};
@@ -81,14 +80,15 @@ fn respond(broker: &Broker, name: TopicName, result: Result<Arc<Topic>, CreateTo
 }
 
 fn effective_configs(broker: &Broker, topic: &Topic) -> Vec<CreatableTopicConfigs> {
-    describe_topic(&topic.configs, broker.settings())
+    broker
+        .describe_topic_configs(topic)
         .into_iter()
         .map(|entry| {
             CreatableTopicConfigs::default()
                 .with_name(text(entry.name))
                 .with_value(entry.value.map(StrBytes::from_string))
                 .with_read_only(entry.read_only)
-                .with_config_source(entry.source as i8)
+                .with_config_source(entry.source.wire())
                 .with_is_sensitive(entry.is_sensitive)
         })
         .collect()

@@ -16,7 +16,7 @@ use kafka_protocol::{
 use crate::{
     api::{Handled, Request},
     broker::Broker,
-    config::{ConfigEntry, describe_broker, describe_topic},
+    config::{BrokerScope, ConfigEntry},
     model::validate_topic_name,
 };
 
@@ -57,25 +57,30 @@ fn entries(broker: &Broker, resource: &DescribeConfigsResource) -> Result<Vec<Co
         RESOURCE_TOPIC => {
             validate_topic_name(name).map_err(|error| (ResponseError::InvalidTopicException, error.to_string()))?;
             match broker.topics().topic(name) {
-                Some(topic) => Ok(describe_topic(&topic.configs, broker.settings())),
+                Some(topic) => Ok(broker.describe_topic_configs(topic)),
                 None => Err((ResponseError::UnknownTopicOrPartition, String::new())),
             }
         }
-        RESOURCE_BROKER if name.is_empty() => Ok(Vec::new()),
-        RESOURCE_BROKER => match name.parse::<i32>() {
-            Ok(id) if id == broker.node_id() => Ok(describe_broker(broker.settings())),
-            Ok(id) => Err((
-                ResponseError::InvalidRequest,
-                format!("Unexpected broker id, expected {} or empty string, but received {id}", broker.node_id()),
-            )),
-            Err(_) => Err((
-                ResponseError::InvalidRequest,
-                format!("Broker id must be an integer, but it is: {name}"),
-            )),
-        },
+        RESOURCE_BROKER => broker_scope(broker, name)
+            .map(|scope| broker.describe_broker_configs(scope))
+            .map_err(|message| (ResponseError::InvalidRequest, message)),
         // Group (32) and client metrics (16) configs belong to features that are not there: none are set.
         RESOURCE_GROUP | RESOURCE_CLIENT_METRICS => Ok(Vec::new()),
         other => Err((ResponseError::InvalidRequest, format!("Unsupported resource type: {other}"))),
+    }
+}
+
+/// Which broker configs a resource's name means: those of this broker, or with an empty name those of all.
+pub(super) fn broker_scope(broker: &Broker, name: &str) -> Result<BrokerScope, String> {
+    if name.is_empty() {
+        return Ok(BrokerScope::Cluster);
+    }
+    match name.parse::<i32>() {
+        Ok(id) if id == broker.node_id() => Ok(BrokerScope::Broker),
+        Ok(id) => {
+            Err(format!("Unexpected broker id, expected {} or empty string, but received {id}", broker.node_id()))
+        }
+        Err(_) => Err(format!("Broker id must be an integer, but it is: {name}")),
     }
 }
 
@@ -85,7 +90,7 @@ fn encode(entry: ConfigEntry, details: Details) -> DescribeConfigsResourceResult
         .with_name(text(entry.name))
         .with_value(entry.value.map(StrBytes::from_string))
         .with_read_only(entry.read_only)
-        .with_config_source(entry.source as i8)
+        .with_config_source(entry.source.wire())
         .with_is_sensitive(entry.is_sensitive)
         .with_synonyms(
             synonyms
@@ -94,11 +99,11 @@ fn encode(entry: ConfigEntry, details: Details) -> DescribeConfigsResourceResult
                     DescribeConfigsSynonym::default()
                         .with_name(text(synonym.name))
                         .with_value(synonym.value.map(StrBytes::from_string))
-                        .with_source(synonym.source as i8)
+                        .with_source(synonym.source.wire())
                 })
                 .collect(),
         )
-        .with_config_type(entry.config_type as i8)
+        .with_config_type(entry.config_type.wire())
         .with_documentation(details.documentation.then(|| text(entry.documentation)))
 }
 

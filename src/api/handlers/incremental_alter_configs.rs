@@ -1,7 +1,5 @@
-//! IncrementalAlterConfigs v0–1: sets, deletes, appends to and subtracts from single configs of topics (KIP-339).
-//! Broker configs cannot be changed at run time: INVALID_REQUEST says so.
-
-use std::collections::HashSet;
+//! IncrementalAlterConfigs v0–1: sets, deletes, appends to and subtracts from single configs of topics and brokers
+//! (KIP-339). Broker configs that need a restart are refused as in Kafka.
 
 use kafka_protocol::{
     ResponseError,
@@ -15,13 +13,13 @@ use kafka_protocol::{
 
 use crate::{
     api::{Handled, Request, errors::KafkaError},
-    broker::AlterConfigsError,
+    broker::{Broker, ConfigChange},
     config::{ConfigOp, ConfigOpKind},
     model::validate_topic_name,
 };
 
 use super::{
-    describe_configs::{RESOURCE_BROKER, RESOURCE_TOPIC},
+    describe_configs::{RESOURCE_BROKER, RESOURCE_TOPIC, broker_scope},
     text,
 };
 
@@ -30,7 +28,7 @@ pub fn handle(request: Request) -> Handled {
     request.alone(|request| async move {
         let mut responses = Vec::with_capacity(body.resources.len());
         for resource in body.resources {
-            responses.push(alter(&request, resource, body.validate_only).await);
+            responses.push(alter(request.broker(), resource, body.validate_only).await);
         }
         IncrementalAlterConfigsResponse::default().with_responses(responses)
     })
@@ -48,35 +46,36 @@ impl Altered {
     }
 }
 
-/// Runs `change` if the resource is a topic; nothing else can be altered.
-pub(super) async fn alter_topic(
+/// Changes the configs of a topic or broker.
+pub(super) async fn alter_resource(
+    broker: &Broker,
     resource_type: i8,
     name: &str,
-    change: impl Future<Output = Result<(), AlterConfigsError>>,
+    change: ConfigChange,
+    validate_only: bool,
 ) -> Altered {
-    match resource_type {
-        RESOURCE_TOPIC => {
-            if let Err(error) = validate_topic_name(name) {
-                return Altered::failed(ResponseError::InvalidTopicException, error.to_string());
-            }
-            match change.await {
-                Ok(()) => Altered { error_code: 0, error_message: None },
-                Err(error) => Altered { error_code: error.code(), error_message: error.message() },
-            }
-        }
-        RESOURCE_BROKER => Altered::failed(
-            ResponseError::InvalidRequest,
-            "Broker configs cannot be changed at run time; change the config file and restart.",
-        ),
-        other => Altered::failed(ResponseError::InvalidRequest, format!("Unsupported resource type: {other}")),
+    let result = match resource_type {
+        RESOURCE_TOPIC => match validate_topic_name(name) {
+            Ok(()) => broker.alter_topic_configs(name, change, validate_only).await,
+            Err(error) => return Altered::failed(ResponseError::InvalidTopicException, error.to_string()),
+        },
+        RESOURCE_BROKER => match broker_scope(broker, name) {
+            Ok(scope) => broker.alter_broker_configs(scope, change, validate_only).await,
+            Err(message) => return Altered::failed(ResponseError::InvalidRequest, message),
+        },
+        other => return Altered::failed(ResponseError::InvalidRequest, format!("Unsupported resource type: {other}")),
+    };
+    match result {
+        Ok(()) => Altered { error_code: 0, error_message: None },
+        Err(error) => Altered { error_code: error.code(), error_message: error.message() },
     }
 }
 
-async fn alter(request: &Request, resource: AlterConfigsResource, validate_only: bool) -> AlterConfigsResourceResponse {
+async fn alter(broker: &Broker, resource: AlterConfigsResource, validate_only: bool) -> AlterConfigsResourceResponse {
     let name = resource.resource_name.as_str();
     let altered = match ops(&resource) {
         Ok(ops) => {
-            alter_topic(resource.resource_type, name, request.broker().alter_configs(name, ops, validate_only)).await
+            alter_resource(broker, resource.resource_type, name, ConfigChange::Ops(ops), validate_only).await
         }
         Err(message) => Altered::failed(ResponseError::InvalidRequest, message),
     };
@@ -88,26 +87,13 @@ async fn alter(request: &Request, resource: AlterConfigsResource, validate_only:
 }
 
 fn ops(resource: &AlterConfigsResource) -> Result<Vec<ConfigOp>, String> {
-    let mut seen = HashSet::new();
     resource
         .configs
         .iter()
         .map(|config| {
-            if !seen.insert(config.name.as_str()) {
-                return Err("Error due to duplicate config keys".to_owned());
-            }
-            let kind = match config.config_operation {
-                0 => ConfigOpKind::Set,
-                1 => ConfigOpKind::Delete,
-                2 => ConfigOpKind::Append,
-                3 => ConfigOpKind::Subtract,
-                other => return Err(format!("Unknown operation type {other}")),
-            };
-            let value = config.value.as_ref().map(ToString::to_string);
-            if value.is_none() && kind != ConfigOpKind::Delete {
-                return Err(format!("Null value not supported for : {}", config.name.as_str()));
-            }
-            Ok(ConfigOp { name: config.name.to_string(), kind, value })
+            let kind = ConfigOpKind::from_wire(config.config_operation)
+                .ok_or_else(|| format!("Unknown operation type {}", config.config_operation))?;
+            Ok(ConfigOp { name: config.name.to_string(), kind, value: config.value.as_ref().map(ToString::to_string) })
         })
         .collect()
 }
