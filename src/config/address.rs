@@ -123,7 +123,9 @@ mod tests {
         for good in ["http://localhost:8888", "https://filer", "http://[::1]:8888/", "http://f.example.com/some/path"] {
             assert!(is_http_url(good), "{good}");
         }
-        for bad in ["", "localhost:8888", "ftp://f", "http://", "http://u:p@f", "http://f?x", "http://f/#a", "http://f:x"] {
+        for bad in
+            ["", "localhost:8888", "ftp://f", "http://", "http://u:p@f", "http://f?x", "http://f/#a", "http://f:x"]
+        {
             assert!(!is_http_url(bad), "{bad}");
         }
     }

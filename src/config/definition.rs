@@ -248,10 +248,13 @@ impl Check {
             (Self::OneOf(allowed), Value::Text(text)) => not_one_of(text, allowed),
             (Self::ListOf(allowed), Value::List(items)) => items.iter().find_map(|item| not_one_of(item, allowed)),
             (Self::ThrottledReplicas, Value::List(items)) => (!are_throttled_replicas(items)).then(|| {
-                let reason = format!("{name} must be the literal '*' or a list of replicas in the following format: {REPLICAS}");
+                let reason =
+                    format!("{name} must be the literal '*' or a list of replicas in the following format: {REPLICAS}");
                 Invalid::of(format_args!("[{}]", items.join(", ")), reason)
             }),
-            (Self::NonEmpty, Value::Text(text)) => text.is_empty().then(|| Invalid::of(text, "Value must be non-empty")),
+            (Self::NonEmpty, Value::Text(text)) => {
+                text.is_empty().then(|| Invalid::of(text, "Value must be non-empty"))
+            }
             (Self::Listen, Value::Text(text)) => unless(parse_listen(text).is_some(), text),
             (Self::HostPort, Value::Text(text)) => unless(text.parse::<HostPort>().is_ok(), text),
             (Self::HttpUrl, Value::Text(text)) => unless(is_http_url(text), text),

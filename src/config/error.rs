@@ -49,8 +49,7 @@ impl ConfigError {
 
 /// `text` without what would break the line, and not too much of it.
 pub(super) fn one_line(text: &str) -> String {
-    let mut line: String =
-        text.chars().take(TEXT_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut line: String = text.chars().take(TEXT_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(TEXT_CHARS_MAX).is_some() {
         line.push('…');
     }

@@ -20,8 +20,9 @@ pub(super) struct FileEntry {
 /// All keys of `text`, in the order of their names. `path` is for messages.
 pub(super) fn entries(path: &str, text: &str) -> Result<Vec<FileEntry>, ConfigError> {
     let flattener = Flattener { path, text };
-    let table = DeTable::parse(text)
-        .map_err(|error| ConfigError::file(&flattener.origin(error.span().unwrap_or_default().start), error.message()))?;
+    let table = DeTable::parse(text).map_err(|error| {
+        ConfigError::file(&flattener.origin(error.span().unwrap_or_default().start), error.message())
+    })?;
     let mut entries = Vec::new();
     flattener.table("", table.get_ref(), &mut entries)?;
     Ok(entries)
@@ -36,7 +37,8 @@ impl Flattener<'_> {
     /// Recursion is bounded by the parser's own limit on nesting.
     fn table(&self, prefix: &str, table: &DeTable<'_>, entries: &mut Vec<FileEntry>) -> Result<(), ConfigError> {
         for (key, value) in table {
-            let name = if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
+            let name =
+                if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
             match value.get_ref() {
                 DeValue::Table(nested) => self.table(&name, nested, entries)?,
                 scalar => {
@@ -94,8 +96,7 @@ mod tests {
         let text = "\"auto.create.topics.enable\" = true\nnum.partitions = 3\n\n[log]\nretention.ms = 0x10\n\
                     cleanup = { policy = [\"compact\", \"delete\"] }\n";
         let found = entries("t.toml", text).unwrap();
-        let found: Vec<_> =
-            found.iter().map(|e| (e.name.as_str(), e.value.as_str(), e.origin.as_str())).collect();
+        let found: Vec<_> = found.iter().map(|e| (e.name.as_str(), e.value.as_str(), e.origin.as_str())).collect();
         assert_eq!(
             found,
             [

@@ -19,8 +19,16 @@ pub struct Section {
 
 /// The tables, in order.
 pub static SECTIONS: &[Section] = &[
-    Section { title: "Process", intro: "Where Tidegate listens and where it keeps what it is told.", settings: PROCESS },
-    Section { title: "Broker", intro: "What clients see of the one broker, and what topics begin as.", settings: BROKER },
+    Section {
+        title: "Process",
+        intro: "Where Tidegate listens and where it keeps what it is told.",
+        settings: PROCESS,
+    },
+    Section {
+        title: "Broker",
+        intro: "What clients see of the one broker, and what topics begin as.",
+        settings: BROKER,
+    },
     Section { title: "Network", intro: "Limits of connections and requests.", settings: NETWORK },
     Section { title: "Consumer groups", intro: "Sessions, rebalances and committed offsets.", settings: GROUPS },
     Section { title: "Fetch", intro: "What one fetch may bring.", settings: FETCH },
@@ -63,8 +71,14 @@ static PROCESS: &[Definition] = &[
         "Backend for records, offsets and groups; memory forgets everything at exit.",
     )
     .flag("--storage"),
-    Definition::new("data.dir", String, "./tidegate-data", NonEmpty, "Directory of the disk backend; one process each.")
-        .flag("--data-dir"),
+    Definition::new(
+        "data.dir",
+        String,
+        "./tidegate-data",
+        NonEmpty,
+        "Directory of the disk backend; one process each.",
+    )
+    .flag("--data-dir"),
     Definition::unset("filer.url", String, "http://127.0.0.1:8888", HttpUrl, "SeaweedFS filer of the filer backend.")
         .flag("--filer-url"),
     Definition::new(
@@ -75,7 +89,8 @@ static PROCESS: &[Definition] = &[
         "When acks=all and commits are answered: sync after fdatasync, os after the write as Kafka does.",
     )
     .flag("--durability"),
-    Definition::new("log.filter", String, "info", LogFilter, "What is logged, in the syntax of RUST_LOG.").flag("--log"),
+    Definition::new("log.filter", String, "info", LogFilter, "What is logged, in the syntax of RUST_LOG.")
+        .flag("--log"),
     Definition::new(
         "shutdown.timeout.ms",
         Int,
@@ -113,7 +128,13 @@ static BROKER: &[Definition] = &[
 ];
 
 static NETWORK: &[Definition] = &[
-    Definition::new("max.connections", Int, "20000", Between(1, 1_000_000), "Open connections; further ones are closed."),
+    Definition::new(
+        "max.connections",
+        Int,
+        "20000",
+        Between(1, 1_000_000),
+        "Open connections; further ones are closed.",
+    ),
     Definition::new(
         "connections.max.idle.ms",
         Long,
@@ -193,7 +214,13 @@ static GROUPS: &[Definition] = &[
 ];
 
 static FETCH: &[Definition] = &[
-    Definition::new("fetch.max.bytes", Int, "57671680", AtLeast(1024), "Size of a fetch's answer, whatever it asks for."),
+    Definition::new(
+        "fetch.max.bytes",
+        Int,
+        "57671680",
+        AtLeast(1024),
+        "Size of a fetch's answer, whatever it asks for.",
+    ),
     Definition::new(
         "fetch.past-end",
         String,
@@ -288,8 +315,14 @@ static TOPIC_DEFAULTS: &[Definition] = &[
     .dynamic(),
     Definition::new("log.index.interval.bytes", Int, "4096", AtLeast(0), "Bytes of log between two index entries.")
         .dynamic(),
-    Definition::new("log.index.size.max.bytes", Int, "10485760", AtLeast(4), "Size of an index at which a segment rolls.")
-        .dynamic(),
+    Definition::new(
+        "log.index.size.max.bytes",
+        Int,
+        "10485760",
+        AtLeast(4),
+        "Size of an index at which a segment rolls.",
+    )
+    .dynamic(),
     Definition::new(
         "message.max.bytes",
         Int,

@@ -51,14 +51,8 @@ pub static TOPIC_CONFIGS: &[Definition] = &[
         "How long a compacted log keeps the tombstone of a deleted key, so that slow readers still see it.",
     )
     .synonyms(&["log.cleaner.delete.retention.ms"]),
-    Definition::new(
-        "file.delete.delay.ms",
-        Long,
-        "60000",
-        AtLeast(0),
-        "How long the file of a deleted segment stays.",
-    )
-    .synonyms(&["log.segment.delete.delay.ms"]),
+    Definition::new("file.delete.delay.ms", Long, "60000", AtLeast(0), "How long the file of a deleted segment stays.")
+        .synonyms(&["log.segment.delete.delay.ms"]),
     Definition::new(
         "flush.messages",
         Long,
@@ -210,22 +204,10 @@ pub static TOPIC_CONFIGS: &[Definition] = &[
         "Size of a partition above which its oldest segments go; -1 for no limit.",
     )
     .synonyms(&["log.retention.bytes"]),
-    Definition::new(
-        "retention.ms",
-        Long,
-        "604800000",
-        AtLeast(-1),
-        "How long records are kept; -1 for no limit.",
-    )
-    .synonyms(&["log.retention.ms"]),
-    Definition::new(
-        "segment.bytes",
-        Int,
-        "1073741824",
-        AtLeast(1_048_576),
-        "Size at which a new segment begins.",
-    )
-    .synonyms(&["log.segment.bytes"]),
+    Definition::new("retention.ms", Long, "604800000", AtLeast(-1), "How long records are kept; -1 for no limit.")
+        .synonyms(&["log.retention.ms"]),
+    Definition::new("segment.bytes", Int, "1073741824", AtLeast(1_048_576), "Size at which a new segment begins.")
+        .synonyms(&["log.segment.bytes"]),
     Definition::new(
         "segment.index.bytes",
         Int,

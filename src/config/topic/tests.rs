@@ -73,12 +73,7 @@ fn wrong_values_are_refused_in_kafkas_words() {
         ("cleanup.policy", "delete,foo", "foo", "String must be one of: compact, delete"),
         ("cleanup.policy", "compact,,delete", "", "String must be one of: compact, delete"),
         ("cleanup.policy", "Compact", "Compact", "String must be one of: compact, delete"),
-        (
-            "compression.type",
-            "GZIP",
-            "GZIP",
-            "String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer",
-        ),
+        ("compression.type", "GZIP", "GZIP", "String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer"),
         ("compression.gzip.level", "0", "0", "Value must be between 1 and 9 or equal to -1"),
         ("compression.lz4.level", "18", "18", "Value must be no more than 17"),
         ("compression.zstd.level", "-131073", "-131073", "Value must be at least -131072"),
@@ -112,7 +107,8 @@ fn wrong_values_are_refused_in_kafkas_words() {
         ),
     ];
     for (name, value, shown, reason) in cases {
-        let expected = TopicConfigError::InvalidConfig(format!("Invalid value {shown} for configuration {name}: {reason}"));
+        let expected =
+            TopicConfigError::InvalidConfig(format!("Invalid value {shown} for configuration {name}: {reason}"));
         assert_eq!(validate(name, value).unwrap_err(), expected);
         assert_eq!(resolve(&[(name, value)]).unwrap_err(), expected);
     }
@@ -186,7 +182,10 @@ fn operations_that_mean_nothing_are_refused_in_kafkas_words() {
         error(&[op(Set, "leader.replication.throttled.replicas", &"0:1,".repeat(10_000))]).to_string(),
         "The configuration value cannot be added because it exceeds the maximum value size of 32767 bytes."
     );
-    assert_eq!(error(&[op(Append, "cleanup.policy", "foo")]).to_string().split(':').next_back(), Some(" compact, delete"));
+    assert_eq!(
+        error(&[op(Append, "cleanup.policy", "foo")]).to_string().split(':').next_back(),
+        Some(" compact, delete")
+    );
     let unknown = ConfigOp { name: "nope".to_owned(), kind: Delete, value: None };
     assert_eq!(apply(&BTreeMap::new(), &[unknown], &TopicDefaults::default()), Ok(BTreeMap::new()));
 }
