@@ -131,9 +131,10 @@ nearest one, and so is a value that is not allowed: one line on standard error, 
 Kubernetes describes services, such as `TIDEGATE_SERVICE_HOST`, are passed over.) An empty value unsets a setting that
 has no default.
 
-Times and sizes are whole numbers in the unit that the name ends with, as in Kafka. Where a default differs from Kafka's,
-Kafka has no limit and Tidegate has one (`max.connections`, `group.max.size`, `queued.max.request.bytes`), or the default
-is the one in the configuration that Kafka ships (`group.initial.rebalance.delay.ms`).
+Times and sizes are whole numbers in the unit that the name ends with, as in Kafka. Where a default differs from
+Kafka's, either Kafka has no limit and Tidegate has one (`max.connections`, `group.max.size`,
+`queued.max.request.bytes`), or the default is that of the configuration Kafka ships
+(`group.initial.rebalance.delay.ms`).
 ";
 
 const TOPICS_INTRO: &str = "

@@ -1,4 +1,5 @@
-//! File, environment and flags → validated [`Settings`]; configs of topics and of the broker as Kafka's clients see them.
+//! File, environment and flags → validated [`Settings`]; configs of topics and of the broker as Kafka's clients see
+//! them.
 //!
 //! Two tables say everything: [`SECTIONS`] the settings of the process, [`topic::TOPIC_CONFIGS`] the configs of topics.
 
