@@ -15,7 +15,7 @@ use kafka_protocol::{
         offset_fetch_request as offset_fetch, offset_for_leader_epoch_request as leader_epoch,
         produce_request as produce, sync_group_request::SyncGroupRequestAssignment, *,
     },
-    protocol::{Decodable, Encodable, StrBytes},
+    protocol::{Encodable, StrBytes},
 };
 use uuid::Uuid;
 
@@ -56,44 +56,127 @@ pub fn served() -> impl Iterator<Item = (ApiKey, i16)> {
     SERVED.into_iter().flat_map(|(api_key, min, max)| (min..=max).map(move |version| (api_key, version)))
 }
 
-/// Decodes with kafka-protocol and drops the result; the error as text.
-pub fn decode(api_key: ApiKey, version: i16, body: &mut Bytes) -> Result<(), String> {
-    fn of<T: Decodable>(version: i16, body: &mut Bytes) -> Result<(), String> {
-        T::decode(body, version).map(drop).map_err(|error| error.to_string())
-    }
-    let decode = match api_key {
-        ApiKey::Produce => of::<ProduceRequest>,
-        ApiKey::Fetch => of::<FetchRequest>,
-        ApiKey::ListOffsets => of::<ListOffsetsRequest>,
-        ApiKey::Metadata => of::<MetadataRequest>,
-        ApiKey::OffsetCommit => of::<OffsetCommitRequest>,
-        ApiKey::OffsetFetch => of::<OffsetFetchRequest>,
-        ApiKey::FindCoordinator => of::<FindCoordinatorRequest>,
-        ApiKey::JoinGroup => of::<JoinGroupRequest>,
-        ApiKey::Heartbeat => of::<HeartbeatRequest>,
-        ApiKey::LeaveGroup => of::<LeaveGroupRequest>,
-        ApiKey::SyncGroup => of::<SyncGroupRequest>,
-        ApiKey::DescribeGroups => of::<DescribeGroupsRequest>,
-        ApiKey::ListGroups => of::<ListGroupsRequest>,
-        ApiKey::ApiVersions => of::<ApiVersionsRequest>,
-        ApiKey::CreateTopics => of::<CreateTopicsRequest>,
-        ApiKey::DeleteTopics => of::<DeleteTopicsRequest>,
-        ApiKey::DeleteRecords => of::<DeleteRecordsRequest>,
-        ApiKey::InitProducerId => of::<InitProducerIdRequest>,
-        ApiKey::OffsetForLeaderEpoch => of::<OffsetForLeaderEpochRequest>,
-        ApiKey::DescribeConfigs => of::<DescribeConfigsRequest>,
-        ApiKey::AlterConfigs => of::<AlterConfigsRequest>,
-        ApiKey::IncrementalAlterConfigs => of::<IncrementalAlterConfigsRequest>,
-        ApiKey::DescribeLogDirs => of::<DescribeLogDirsRequest>,
-        ApiKey::CreatePartitions => of::<CreatePartitionsRequest>,
-        ApiKey::DeleteGroups => of::<DeleteGroupsRequest>,
-        ApiKey::OffsetDelete => of::<OffsetDeleteRequest>,
-        ApiKey::DescribeCluster => of::<DescribeClusterRequest>,
-        ApiKey::DescribeTopicPartitions => of::<DescribeTopicPartitionsRequest>,
-        _ => panic!("{api_key:?} is not served"),
+/// Evaluates an expression with the request type of an API.
+macro_rules! with_request_type {
+    ($api_key:expr, $request:ident => $body:expr) => {
+        match $api_key {
+            ApiKey::Produce => {
+                type $request = kafka_protocol::messages::ProduceRequest;
+                $body
+            }
+            ApiKey::Fetch => {
+                type $request = kafka_protocol::messages::FetchRequest;
+                $body
+            }
+            ApiKey::ListOffsets => {
+                type $request = kafka_protocol::messages::ListOffsetsRequest;
+                $body
+            }
+            ApiKey::Metadata => {
+                type $request = kafka_protocol::messages::MetadataRequest;
+                $body
+            }
+            ApiKey::OffsetCommit => {
+                type $request = kafka_protocol::messages::OffsetCommitRequest;
+                $body
+            }
+            ApiKey::OffsetFetch => {
+                type $request = kafka_protocol::messages::OffsetFetchRequest;
+                $body
+            }
+            ApiKey::FindCoordinator => {
+                type $request = kafka_protocol::messages::FindCoordinatorRequest;
+                $body
+            }
+            ApiKey::JoinGroup => {
+                type $request = kafka_protocol::messages::JoinGroupRequest;
+                $body
+            }
+            ApiKey::Heartbeat => {
+                type $request = kafka_protocol::messages::HeartbeatRequest;
+                $body
+            }
+            ApiKey::LeaveGroup => {
+                type $request = kafka_protocol::messages::LeaveGroupRequest;
+                $body
+            }
+            ApiKey::SyncGroup => {
+                type $request = kafka_protocol::messages::SyncGroupRequest;
+                $body
+            }
+            ApiKey::DescribeGroups => {
+                type $request = kafka_protocol::messages::DescribeGroupsRequest;
+                $body
+            }
+            ApiKey::ListGroups => {
+                type $request = kafka_protocol::messages::ListGroupsRequest;
+                $body
+            }
+            ApiKey::ApiVersions => {
+                type $request = kafka_protocol::messages::ApiVersionsRequest;
+                $body
+            }
+            ApiKey::CreateTopics => {
+                type $request = kafka_protocol::messages::CreateTopicsRequest;
+                $body
+            }
+            ApiKey::DeleteTopics => {
+                type $request = kafka_protocol::messages::DeleteTopicsRequest;
+                $body
+            }
+            ApiKey::DeleteRecords => {
+                type $request = kafka_protocol::messages::DeleteRecordsRequest;
+                $body
+            }
+            ApiKey::InitProducerId => {
+                type $request = kafka_protocol::messages::InitProducerIdRequest;
+                $body
+            }
+            ApiKey::OffsetForLeaderEpoch => {
+                type $request = kafka_protocol::messages::OffsetForLeaderEpochRequest;
+                $body
+            }
+            ApiKey::DescribeConfigs => {
+                type $request = kafka_protocol::messages::DescribeConfigsRequest;
+                $body
+            }
+            ApiKey::AlterConfigs => {
+                type $request = kafka_protocol::messages::AlterConfigsRequest;
+                $body
+            }
+            ApiKey::IncrementalAlterConfigs => {
+                type $request = kafka_protocol::messages::IncrementalAlterConfigsRequest;
+                $body
+            }
+            ApiKey::DescribeLogDirs => {
+                type $request = kafka_protocol::messages::DescribeLogDirsRequest;
+                $body
+            }
+            ApiKey::CreatePartitions => {
+                type $request = kafka_protocol::messages::CreatePartitionsRequest;
+                $body
+            }
+            ApiKey::DeleteGroups => {
+                type $request = kafka_protocol::messages::DeleteGroupsRequest;
+                $body
+            }
+            ApiKey::OffsetDelete => {
+                type $request = kafka_protocol::messages::OffsetDeleteRequest;
+                $body
+            }
+            ApiKey::DescribeCluster => {
+                type $request = kafka_protocol::messages::DescribeClusterRequest;
+                $body
+            }
+            ApiKey::DescribeTopicPartitions => {
+                type $request = kafka_protocol::messages::DescribeTopicPartitionsRequest;
+                $body
+            }
+            other => panic!("{other:?} is not served"),
+        }
     };
-    decode(version, body)
 }
+pub(crate) use with_request_type;
 
 /// A random request, encoded with kafka-protocol.
 pub fn random_body(api_key: ApiKey, version: i16, r: &mut Random) -> Bytes {

@@ -1,11 +1,9 @@
-mod requests;
-
 use bytes::{BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::ApiKey;
+use kafka_protocol::{messages::ApiKey, protocol::Decodable};
 use proptest::prelude::*;
 
 use super::{walk::Walk, *};
-use requests::{Random, random_body, served};
+use crate::wire::random_requests::{self, Random, random_body, served, with_request_type};
 
 fn guard(api_key: ApiKey, version: i16, body: &[u8]) -> Result<GuardCost, GuardError> {
     check(api_key, version, body, &GuardLimits::default())
@@ -16,6 +14,13 @@ fn refusal(api_key: ApiKey, version: i16, body: &[u8]) -> Malformed {
         Err(GuardError::Malformed { source, .. }) => source,
         other => panic!("{api_key:?} version {version}: {other:?}"),
     }
+}
+
+/// Decodes with kafka-protocol alone and drops the request.
+fn decode(api_key: ApiKey, version: i16, body: &mut Bytes) -> Result<(), String> {
+    with_request_type!(api_key, Request => {
+        Request::decode(body, version).map(drop).map_err(|error| error.to_string())
+    })
 }
 
 /// An unsigned varint of `u32::MAX`: as a compact count, 4294967294.
@@ -202,7 +207,7 @@ fn unserved_apis_and_versions_are_refused() {
 #[test]
 fn the_table_serves_what_the_tests_walk_and_the_legacy_versions() {
     for request in table::REQUESTS {
-        let (_, min, max) = requests::SERVED.into_iter().find(|served| served.0 == request.api_key).unwrap();
+        let (_, min, max) = random_requests::SERVED.into_iter().find(|served| served.0 == request.api_key).unwrap();
         let min = match request.api_key {
             ApiKey::OffsetCommit | ApiKey::OffsetFetch => 0,
             _ => min,
@@ -227,7 +232,7 @@ fn malformed_strings_are_replaced_as_in_java() {
     assert_eq!(cost.malformed_strings, 1);
     let mut repaired = repair(ApiKey::FindCoordinator, 0, &body).unwrap();
     assert_eq!(&repaired[..], b"\x00\x08a\xef\xbf\xbdb\xef\xbf\xbd");
-    assert_eq!(requests::decode(ApiKey::FindCoordinator, 0, &mut repaired), Ok(()));
+    assert_eq!(decode(ApiKey::FindCoordinator, 0, &mut repaired), Ok(()));
 }
 
 #[test]
@@ -251,7 +256,7 @@ proptest! {
             prop_assert_eq!(walk.run(), Ok(()));
             prop_assert_eq!(walk.position(), body.len(), "{:?} version {}", api_key, version);
             prop_assert_eq!(walk.cost().malformed_strings, 0);
-            prop_assert_eq!(requests::decode(api_key, version, &mut body), Ok(()));
+            prop_assert_eq!(decode(api_key, version, &mut body), Ok(()));
         }
     }
 
@@ -292,7 +297,7 @@ proptest! {
                             Err(_) => continue,
                         }
                     }
-                    prop_assert_eq!(requests::decode(api_key, version, &mut valid), Ok(()));
+                    prop_assert_eq!(decode(api_key, version, &mut valid), Ok(()));
                 }
             }
         }
