@@ -43,7 +43,7 @@ enum Chunks {
     Many(Vec<Bytes>),
 }
 
-/// Builds a [`ResponseFrame`]: fixed parts are written into one buffer, large parts are taken by reference between them.
+/// Builds a [`ResponseFrame`]: fixed parts are written into one buffer, large parts go between them by reference.
 #[derive(Debug)]
 pub struct FrameWriter {
     fixed: BytesMut,
