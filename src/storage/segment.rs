@@ -28,7 +28,8 @@ pub trait SegmentStore: Send + Sync + 'static {
     fn read_whole(&self, partition: &TopicPartition, name: &str) -> Result<Option<Bytes>, StorageError>;
 
     /// Replaces a small file, the directory created when missing: a reader, and a crash of the process, sees the
-    /// old or the new contents. With `durable` a power cut does so too, once this has returned.
+    /// old or the new contents. With `durable` a power cut does so too; which of the two, only
+    /// [`sync_directory`](Self::sync_directory) settles.
     fn write_whole(
         &self,
         partition: &TopicPartition,
