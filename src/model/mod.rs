@@ -3,7 +3,11 @@
 pub mod group;
 pub mod ids;
 pub mod offsets;
+pub mod record;
+pub mod shard;
 
 pub use group::{GroupMetadata, GroupState, MemberMetadata};
 pub use ids::{GroupId, TopicId, TopicName, TopicPartition};
 pub use offsets::OffsetMetadata;
+pub use record::CoordinatorRecord;
+pub use shard::shard_of;

@@ -1,0 +1,12 @@
+//! Changes of the coordinator's durable state.
+
+use super::{GroupId, GroupMetadata, OffsetMetadata, TopicPartition};
+
+/// A change of a coordinator's durable state. Replaying these is the only way that such state changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CoordinatorRecord {
+    /// A committed offset, or its deletion.
+    Offset { group: GroupId, partition: TopicPartition, value: Option<OffsetMetadata> },
+    /// A group's generation, or its deletion.
+    Group { group: GroupId, value: Option<GroupMetadata> },
+}
