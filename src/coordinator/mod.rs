@@ -28,8 +28,8 @@ use self::{
 use crate::{
     clock::Clock,
     config::GroupSettings,
-    model::{GroupId, TopicName, shard_of},
-    storage::{CoordinatorStorage, ShardId, StorageError},
+    model::{GroupId, TopicName},
+    storage::{CoordinatorStorage, ShardId, StorageError, shard_of},
 };
 
 /// All shards of the coordinator. Its methods return at once with a future that needs no further borrow.

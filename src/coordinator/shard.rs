@@ -18,8 +18,8 @@ use super::{
 use crate::{
     clock::Clock,
     config::GroupSettings,
-    model::{CoordinatorRecord, GroupId, GroupMetadata, TopicName, TopicPartition, shard_of},
-    storage::{CoordinatorStorage, ShardId, StorageError},
+    model::{CoordinatorRecord, GroupId, GroupMetadata, TopicName, TopicPartition},
+    storage::{CoordinatorStorage, ShardId, StorageError, shard_of},
 };
 
 /// Where the answer to a request goes.

@@ -1,13 +1,14 @@
 //! Values that cross the layers: ids, offsets, group state and the view of a record batch. No IO, no clock.
 
+pub mod batch;
 pub mod group;
 pub mod ids;
 pub mod offsets;
 pub mod record;
-pub mod shard;
+pub mod topic_name;
 
 pub use group::{GroupMetadata, GroupState, MemberMetadata};
 pub use ids::{GroupId, TopicId, TopicName, TopicPartition};
 pub use offsets::OffsetMetadata;
 pub use record::CoordinatorRecord;
-pub use shard::shard_of;
+pub use topic_name::{InvalidTopicName, topic_names_collide, validate_topic_name};

@@ -10,3 +10,12 @@ pub enum CoordinatorRecord {
     /// A group's generation, or its deletion.
     Group { group: GroupId, value: Option<GroupMetadata> },
 }
+
+impl CoordinatorRecord {
+    /// The group that changes.
+    pub fn group(&self) -> &GroupId {
+        match self {
+            Self::Offset { group, .. } | Self::Group { group, .. } => group,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+"""The table of `make perf-test`, and its place in docs/benchmarks.md."""
+
+import os
+import platform
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median, quantiles
+
+from registry.tools import APICURIO_VERSION, KAFKA_VERSION
+from registry.venv import REPO
+
+PAGE = REPO / "docs" / "benchmarks.md"
+
+_BEGIN, _END = "<!-- perf-test:begin -->", "<!-- perf-test:end -->"
+_NEW_SECTION = f"## Schema Registry\n\n`make perf-test` measures this and writes it here.\n\n{_BEGIN}\n{_END}\n"
+
+
+@dataclass
+class Measured:
+    """Everything about one broker. Times are samples, in the unit that the name ends with."""
+
+    name: str
+    registrations_per_second: list[float] = field(default_factory=list)
+    broker_cpu_seconds: float = 0.0
+    by_id_ms: list[float] = field(default_factory=list)
+    by_subject_ms: list[float] = field(default_factory=list)
+    sent_to_read_ms: list[float] = field(default_factory=list)
+    acknowledged_to_read_ms: list[float] = field(default_factory=list)
+    restart_seconds: list[float] = field(default_factory=list)
+    verified: int = 0
+    broker_memory_mib: float = 0.0
+
+
+def table(columns: list[Measured], schemas: int) -> str:
+    """Markdown, with the conditions under it that the figures depend on."""
+    rows: list[tuple[str, list[str]]] = [
+        ("registered per second, median", [f"{median(each.registrations_per_second):.1f}" for each in columns]),
+        ("broker CPU per registration, ms", [f"{each.broker_cpu_seconds * 1e3 / schemas:.2f}" for each in columns]),
+        ("retrieval by id, p50 / p99 ms", [_spread(each.by_id_ms) for each in columns]),
+        ("retrieval by subject, p50 / p99 ms", [_spread(each.by_subject_ms) for each in columns]),
+        (f"registry restart with {schemas:,}, s", [f"{median(each.restart_seconds):.2f}" for each in columns]),
+        ("verified after the restart", [f"{each.verified}/{schemas}" for each in columns]),
+        ("record sent → read, p50 / p99 ms", [_spread(each.sent_to_read_ms) for each in columns]),
+        ("record acknowledged → read, p50 / p99 ms", [_spread(each.acknowledged_to_read_ms) for each in columns]),
+        ("broker memory at the end, MiB", [f"{each.broker_memory_mib:.0f}" for each in columns]),
+    ]
+    lines = [_row("", [each.name for each in columns]), "|---" + "|---:" * len(columns) + "|"]
+    lines += [_row(label, cells) for label, cells in rows]
+    return "\n".join([*lines, "", _conditions(schemas)])
+
+
+def write(text: str) -> Path:
+    """Put the table between its markers; a page without them gets a section for it."""
+    page = PAGE.read_text() if PAGE.exists() else "# Benchmarks\n"
+    if _BEGIN not in page:
+        page = f"{page.rstrip()}\n\n{_NEW_SECTION}"
+    between = re.compile(f"(?<={re.escape(_BEGIN)}).*?(?={re.escape(_END)})", re.DOTALL)
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(between.sub(lambda _: f"\n{text}\n", page))
+    return PAGE.relative_to(REPO)
+
+
+def _row(label: str, cells: list[str]) -> str:
+    return f"| {label} | {' | '.join(cells)} |"
+
+
+def _spread(samples: list[float]) -> str:
+    return f"{median(samples):.2f} / {quantiles(samples, n=100)[98]:.2f}"
+
+
+def _conditions(schemas: int) -> str:
+    return (
+        f"{schemas:,} different Avro schemas over one kept-alive connection to Apicurio {APICURIO_VERSION} (kafkasql), which\n"
+        "answers a registration when it has read its own write back. All brokers and registries ran at once and were measured\n"
+        "in turn, in blocks, in random order. A restart is a new registry process, from its start until it answers with the\n"
+        "newest schema; most of it is the registry's own start and its waits of 1 s for a poll that comes back empty. Kafka is\n"
+        f"{KAFKA_VERSION} as it ships. Machine: {os.cpu_count()} cores, {_processor()}."
+    )
+
+
+def _processor() -> str:
+    described = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.+)", described.read_text()) if described.exists() else None
+    return found.group(1) if found else platform.machine()
