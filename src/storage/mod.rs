@@ -19,6 +19,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+pub use crate::model::CoordinatorRecord;
 use crate::model::{GroupId, GroupMetadata, OffsetMetadata, TopicPartition};
 
 /// Which part of the small state a journal record belongs to. Records of one shard are replayed in the order of
@@ -147,24 +148,6 @@ pub trait GroupStorage: Send + Sync + 'static {
 
     /// Every stored group, ordered by id.
     async fn list(&self) -> Result<Vec<GroupMetadata>, StorageError>;
-}
-
-/// A change of a coordinator's durable state. Replaying these is the only way that such state changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CoordinatorRecord {
-    /// A committed offset, or its deletion.
-    Offset { group: GroupId, partition: TopicPartition, value: Option<OffsetMetadata> },
-    /// A group's completed generation, or its deletion.
-    Group { group: GroupId, value: Option<GroupMetadata> },
-}
-
-impl CoordinatorRecord {
-    /// The group that changes.
-    pub fn group(&self) -> &GroupId {
-        match self {
-            Self::Offset { group, .. } | Self::Group { group, .. } => group,
-        }
-    }
 }
 
 /// What a coordinator shard writes to: both projections, changed by one append.
