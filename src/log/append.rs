@@ -152,21 +152,14 @@ impl PartitionLog {
         if !matches!(error, StorageError::Full(_)) {
             tracing::error!(partition = %self.partition, %error, "an append failed, writes are refused until it is repaired");
             let keep = state.end();
-            state.status =
-                Status::Failed { keep, reason: error.clone(), tried_at: self.context.clock.monotonic() };
+            state.status = Status::Failed { keep, reason: error.clone(), tried_at: self.context.clock.monotonic() };
         }
         AppendError::Storage(error)
     }
 }
 
 /// `LogSegment.shouldRoll`
-fn is_roll_due(
-    active: &Segment,
-    config: &LogConfig,
-    header: &BatchHeader,
-    now_ms: i64,
-    active_since_ms: i64,
-) -> bool {
+fn is_roll_due(active: &Segment, config: &LogConfig, header: &BatchHeader, now_ms: i64, active_since_ms: i64) -> bool {
     let size_bytes = active.file.size_bytes();
     if size_bytes == 0 {
         return false;

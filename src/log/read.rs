@@ -185,13 +185,7 @@ impl PartitionLog {
     }
 
     /// Reads `length` bytes and keeps what is whole and good of them.
-    fn whole_batches(
-        &self,
-        view: &View,
-        at: i64,
-        position: u64,
-        length: usize,
-    ) -> Result<(Bytes, i64), ReadError> {
+    fn whole_batches(&self, view: &View, at: i64, position: u64, length: usize) -> Result<(Bytes, i64), ReadError> {
         let mut bytes = view.segment.file.read(position, length).map_err(ReadError::Storage)?;
         let mut good = 0;
         let mut next_offset = at;
@@ -222,8 +216,7 @@ impl PartitionLog {
         limit: u64,
         offset: i64,
     ) -> Result<Option<(BatchHeader, u64)>, ReadError> {
-        let start =
-            segment.position_before(&*self.store, &self.partition, offset).map_err(ReadError::Storage)?;
+        let start = segment.position_before(&*self.store, &self.partition, offset).map_err(ReadError::Storage)?;
         let start = if start < limit { start } else { 0 };
         let mut scanner = Scanner::headers(&*segment.file, start, limit, segment.base_offset);
         let mut damaged = false;

@@ -57,10 +57,8 @@ pub(super) fn recover(
 ) -> Result<Recovered, StorageError> {
     let files = store.list(partition)?;
     let bases: Vec<i64> = files.iter().filter_map(|file| offset_of(&file.name, "log")).collect();
-    let segments = bases
-        .iter()
-        .map(|base| Segment::sealed(store, partition, *base))
-        .collect::<Result<Vec<_>, StorageError>>()?;
+    let segments =
+        bases.iter().map(|base| Segment::sealed(store, partition, *base)).collect::<Result<Vec<_>, StorageError>>()?;
     let Some((first, last)) = bases.first().zip(bases.last()) else {
         let start = log_start_floor.max(0);
         let end = Point { offset: start, segment: start, position: 0 };

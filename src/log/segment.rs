@@ -315,7 +315,8 @@ impl Segment {
     ) -> Result<(), StorageError> {
         store.delete(partition, &index_name(self.base_offset))?;
         store.delete(partition, &time_index_name(self.base_offset))?;
-        let built = Self { base_offset: self.base_offset, file: Arc::clone(&self.file), details: Mutex::new(Details::empty()) };
+        let built =
+            Self { base_offset: self.base_offset, file: Arc::clone(&self.file), details: Mutex::new(Details::empty()) };
         let mut scanner = Scanner::headers(&*self.file, 0, u64::MAX, self.base_offset);
         loop {
             match scanner.step()? {

@@ -53,6 +53,18 @@ pub trait SegmentStore: Send + Sync + 'static {
 
     /// Bytes of all files; the heap's for the memory backend, which has a cap.
     fn size_bytes(&self) -> Result<u64, StorageError>;
+
+    /// Room of the volume that holds the files; none where there is none.
+    fn volume(&self) -> Option<Volume> {
+        None
+    }
+}
+
+/// Room of a volume, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Volume {
+    pub total_bytes: u64,
+    pub usable_bytes: u64,
 }
 
 /// One file that grows at its end.
