@@ -62,7 +62,7 @@ async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
 /// Everything in Prometheus' text format.
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
     if let Some(broker) = admin.broker.get() {
-        broker.observe_sizes(admin.backend);
+        broker.observe(admin.backend).await;
     }
     match admin.metrics.render() {
         Ok(text) => ([("content-type", "text/plain; version=0.0.4")], text).into_response(),

@@ -77,7 +77,7 @@ impl Broker {
         loop {
             let fetched = self.read_all(&query).await;
             if query.wait_max.is_zero() || is_enough(&query, &fetched) || tokio::time::Instant::now() >= deadline {
-                self.observe(&fetched);
+                self.count_fetched(&fetched);
                 return pair(&query, fetched);
             }
             if !registered {
@@ -181,7 +181,7 @@ impl Broker {
         }
     }
 
-    fn observe(&self, fetched: &[FetchedPartition]) {
+    fn count_fetched(&self, fetched: &[FetchedPartition]) {
         let bytes: usize = fetched.iter().map(|partition| partition.records.len()).sum();
         self.metrics.fetched_bytes.inc_by(bytes as u64);
         let out_of_range = fetched
