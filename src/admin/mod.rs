@@ -35,9 +35,7 @@ impl Admin {
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
             .with_state(self);
-        let stop = async move {
-            let _ = shutdown.wait_for(|stop| *stop).await;
-        };
+        let stop = async move { shutdown.given().await };
         if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stop).await {
             error!(%error, "the admin server failed");
         }

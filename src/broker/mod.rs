@@ -3,7 +3,6 @@
 
 mod configs;
 mod fetch;
-mod groups;
 mod list_offsets;
 mod logs;
 mod produce;
@@ -21,8 +20,7 @@ use crate::{
     coordinator::Coordinator,
     log::PartitionLog,
     metrics::Metrics,
-    model::TopicId,
-    storage::{StorageError, StorageSize},
+    storage::{CoordinatorStorage, StorageError, Volume},
 };
 
 pub use configs::{AlterConfigsError, ConfigChange};
@@ -41,6 +39,7 @@ pub struct Broker {
     pub(crate) logs: Logs,
     pub(crate) coordinator: Arc<Coordinator>,
     pub(crate) producer_ids: ProducerIds,
+    state: Arc<dyn CoordinatorStorage>,
     pub(crate) sessions: Sessions,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) advertised: HostPort,
@@ -55,6 +54,8 @@ pub struct BrokerParts {
     pub logs: Logs,
     pub coordinator: Arc<Coordinator>,
     pub producer_ids: ProducerIds,
+    /// Offsets and groups, for their sizes and health.
+    pub state: Arc<dyn CoordinatorStorage>,
     pub metrics: Arc<Metrics>,
     pub advertised: HostPort,
 }
@@ -69,6 +70,7 @@ impl Broker {
             logs: parts.logs,
             coordinator: parts.coordinator,
             producer_ids: parts.producer_ids,
+            state: parts.state,
             sessions,
             metrics: parts.metrics,
             advertised: parts.advertised,
@@ -142,7 +144,6 @@ impl Broker {
     /// Answers long polls at once, so that connections can drain.
     pub fn begin_shutdown(&self) {
         self.stopping.send_replace(true);
-        self.coordinator.begin_shutdown();
     }
 
     /// Flushes everything; nothing may be asked afterwards.
@@ -153,11 +154,22 @@ impl Broker {
 
     /// Rolls, deletes and expires what is due; called on a timer.
     pub fn enforce_retention(&self) {
-        self.logs.apply_retention(&self.topics(), self.clock.wall_ms());
+        self.logs.apply_retention(self.clock.wall_ms());
+    }
+
+    /// Room of the volume that records are on; none for a backend without one.
+    pub fn volume(&self) -> Option<Volume> {
+        self.logs.volume()
+    }
+
+    /// Why the backend takes no writes at the moment; none when it does.
+    pub fn storage_trouble(&self) -> Option<String> {
+        self.state.health().err().map(|error| error.to_string())
     }
 
     /// Brings the gauges of stored sizes up to date; called when metrics are read.
-    pub fn observe_sizes(&self, backend: &str, small: StorageSize) {
+    pub fn observe_sizes(&self, backend: &str) {
+        let small = self.state.size();
         let records: u64 = self.log_dir().iter().map(|partition| partition.size_bytes).sum();
         let gauges = [
             ("offsets", Some(small.offset_entries), small.offset_bytes),
@@ -176,9 +188,5 @@ impl Broker {
                     .set(i64::try_from(entries).unwrap_or(i64::MAX));
             }
         }
-    }
-
-    fn topic_by_id(&self, id: TopicId) -> Option<Arc<Topic>> {
-        self.topics().topic_by_id(id).cloned()
     }
 }

@@ -12,7 +12,7 @@ pub mod segment;
 
 pub use self::{
     journaled::JournaledStorage,
-    segment::{FileEntry, OpenMode, SegmentFile, SegmentStore},
+    segment::{FileEntry, OpenMode, SegmentFile, SegmentStore, Volume},
 };
 
 use async_trait::async_trait;
@@ -94,6 +94,11 @@ pub trait Journal: Send + Sync + 'static {
     /// The latest value of each live key of `shard`, everything acknowledged before the call included; no order.
     async fn replay(&self, shard: ShardId) -> Result<Vec<(Bytes, Bytes)>, StorageError>;
 
+    /// Why appends are refused at the moment; Ok when they are not.
+    fn health(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Makes everything appended durable and refuses further appends.
     async fn close(&self) -> Result<(), StorageError>;
 }
@@ -161,6 +166,11 @@ pub trait CoordinatorStorage: OffsetStorage + GroupStorage {
 
     /// Entries and bytes held, for metrics.
     fn size(&self) -> StorageSize;
+
+    /// Why appends are refused at the moment; Ok when they are not.
+    fn health(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
 }
 
 /// How much small state a backend holds.

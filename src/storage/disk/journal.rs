@@ -127,11 +127,6 @@ impl DiskJournal {
         Ok(Self { engine, thread: Some(thread) })
     }
 
-    /// Why appends are refused at the moment; Ok when they are not.
-    pub fn health(&self) -> Result<(), StorageError> {
-        self.engine.health()
-    }
-
     pub fn stats(&self) -> JournalStats {
         self.engine.stats()
     }
@@ -153,6 +148,10 @@ impl OrderedJournal for DiskJournal {
 
 #[async_trait]
 impl Journal for DiskJournal {
+    fn health(&self) -> Result<(), StorageError> {
+        self.engine.health()
+    }
+
     fn append(&self, shard: ShardId, records: Vec<JournalRecord>) -> Durable {
         let (tell, told) = oneshot::channel();
         // Nobody listens when the caller has given up; the append stands.
