@@ -5,6 +5,7 @@
 //! returned future is first polled, so that requests pipelined on one connection keep their order.
 
 pub mod machine;
+mod report;
 mod shard;
 mod stats;
 
@@ -16,7 +17,7 @@ use std::{future::Future, sync::Arc};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
@@ -38,6 +39,7 @@ pub struct Coordinator {
     tasks: Mutex<Vec<JoinHandle<()>>>,
     counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
+    stopping: watch::Sender<bool>,
 }
 
 impl Coordinator {
@@ -61,6 +63,7 @@ impl Coordinator {
             }
         }
         let counters = Arc::new(Counters::default());
+        let (stopping, stops) = watch::channel(false);
         let (mut shards, mut tasks) = (Vec::new(), Vec::new());
         for ((index, stored), with_offsets) in (0..count).zip(stored).zip(with_offsets) {
             let (sender, mailbox) = mpsc::channel(MAILBOX_SIZE_MAX);
@@ -68,9 +71,9 @@ impl Coordinator {
                 Shard::new(index, settings, Arc::clone(&storage), Arc::clone(&clock), Arc::clone(&counters));
             shard.restore(stored, with_offsets);
             shards.push(sender);
-            tasks.push(tokio::spawn(shard.run(mailbox)));
+            tasks.push(tokio::spawn(shard.run(mailbox, stops.clone())));
         }
-        Ok(Arc::new(Self { shards, tasks: Mutex::new(tasks), counters, clock }))
+        Ok(Arc::new(Self { shards, tasks: Mutex::new(tasks), counters, clock, stopping }))
     }
 
     /// JoinGroup. Answers when the join phase ends; on an error with the member id to go on with.
@@ -239,6 +242,12 @@ impl Coordinator {
         self.counters.snapshot()
     }
 
+    /// Answers joins and syncs that wait with NOT_COORDINATOR, now and from now on, so that connections can drain.
+    /// Everything else goes on until [`shutdown`](Self::shutdown).
+    pub fn begin_shutdown(&self) {
+        self.stopping.send_replace(true);
+    }
+
     /// Finishes what is in the mailboxes, answers what waits with NOT_COORDINATOR and ends the shards. Later requests
     /// get COORDINATOR_NOT_AVAILABLE.
     pub async fn shutdown(&self) {
@@ -279,10 +288,13 @@ fn ask(
     ask: Ask,
 ) -> impl Future<Output = Result<Reply, GroupError>> + Send + 'static + use<> {
     let (answer, receiver) = oneshot::channel();
-    let sent = match shard.map(|shard| shard.try_send(Message::Ask { ask, answer })) {
-        Some(Ok(())) => Ok(()),
-        Some(Err(mpsc::error::TrySendError::Full(_))) => Err(GroupError::CoordinatorLoadInProgress),
-        Some(Err(mpsc::error::TrySendError::Closed(_))) | None => Err(GroupError::CoordinatorNotAvailable),
+    let sent = match shard.map(mpsc::Sender::try_reserve) {
+        Some(Ok(place)) => {
+            place.send(Message::Ask { ask, answer });
+            Ok(())
+        }
+        Some(Err(mpsc::error::TrySendError::Full(()))) => Err(GroupError::CoordinatorLoadInProgress),
+        Some(Err(mpsc::error::TrySendError::Closed(()))) | None => Err(GroupError::CoordinatorNotAvailable),
     };
     async move {
         sent?;

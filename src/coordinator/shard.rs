@@ -2,18 +2,18 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    future::{Future, pending},
+    future::pending,
     sync::Arc,
     time::Duration,
 };
 
 use futures_util::future::join_all;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
 use super::{
-    Config, Counters, Event, FetchOffsetsRequest, FetchedOffsets, GroupError, Machine, Notice, Now, Output, Reply,
-    Request, Token, journal_shard, machine_config,
+    Config, Counters, Event, FetchOffsetsRequest, FetchedOffsets, GroupError, Machine, Now, Output, Reply, Request,
+    Token, journal_shard, machine_config, report,
 };
 use crate::{
     clock::Clock,
@@ -124,13 +124,15 @@ impl Shard {
     }
 
     /// Serves the mailbox until it closes or says so.
-    pub async fn run(mut self, mut mailbox: mpsc::Receiver<Message>) {
+    pub async fn run(mut self, mut mailbox: mpsc::Receiver<Message>, mut stopping: watch::Receiver<bool>) {
         let mut inbox = Vec::new();
         loop {
             let wake = sleep(self.until_wake());
             tokio::select! {
                 biased;
                 received = mailbox.recv_many(&mut inbox, DRAIN_MAX) => if received == 0 { break },
+                // The coordinator is gone when this channel closes, and the mailbox with it.
+                Ok(()) = stopping.changed() => {}
                 () = wake => {}
             }
             // One time for the whole round, taken before it: a heartbeat that waited here is seen before its session
@@ -145,11 +147,14 @@ impl Shard {
             }
             self.tick(now).await;
             self.flush().await;
+            if *stopping.borrow() || !goes_on {
+                self.refuse_waiting();
+            }
             if !goes_on {
                 break;
             }
         }
-        debug!(shard = self.index, waiting = self.waiting.len(), "shard ends");
+        debug!(shard = self.index, "shard ends");
     }
 
     /// False when the shard shall end.
@@ -284,13 +289,13 @@ impl Shard {
 
     /// Takes what a step led to into the batch; replies that show nothing unstored go out at once.
     fn absorb(&mut self, out: Output, shows_stored_state: bool) {
-        out.notices.iter().for_each(|notice| self.notice(notice));
+        out.notices.iter().for_each(|notice| report::notice(self.index, &self.counters, notice));
         if out.records.is_empty() && shows_stored_state {
             out.replies.into_iter().for_each(|(token, reply)| self.answer(token, Ok(reply)));
             return;
         }
         for record in &out.records {
-            self.log_record(record);
+            report::record(self.index, record);
             if let CoordinatorRecord::Group { group, .. } = record {
                 self.batch.changed.insert(Arc::clone(group));
             }
@@ -337,9 +342,7 @@ impl Shard {
     async fn begin_anew(&mut self) {
         self.machine = None;
         self.sweep.queue.clear();
-        for (_, answer) in self.waiting.drain() {
-            refuse(answer, GroupError::NotCoordinator);
-        }
+        self.refuse_waiting();
         // The first failure is mended at once; when appends go on failing, groups are not read again for each of them.
         if self.rebuild.failures == 0 {
             self.load().await;
@@ -384,6 +387,13 @@ impl Shard {
         }
     }
 
+    /// Sends joins and syncs that wait for the rest of their group elsewhere.
+    fn refuse_waiting(&mut self) {
+        for (_, answer) in self.waiting.drain() {
+            refuse(answer, GroupError::NotCoordinator);
+        }
+    }
+
     /// How long nothing need happen; none: until a message comes.
     fn until_wake(&self) -> Option<Duration> {
         let at_ms = match &self.machine {
@@ -399,51 +409,6 @@ impl Shard {
 
     fn now(&self) -> Now {
         now(self.clock.as_ref())
-    }
-
-    fn notice(&self, notice: &Notice) {
-        let (shard, counters) = (self.index, &self.counters);
-        match notice {
-            Notice::RebalanceStarted { group, generation, reason } => {
-                debug!(shard, group = %group, generation, reason, "rebalance starts");
-            }
-            Notice::RebalanceCompleted { group, generation, members } => {
-                Counters::add(&counters.rebalances_completed, 1);
-                debug!(shard, group = %group, generation, members, "rebalance completed");
-            }
-            Notice::MemberRemoved { group, member, reason } => {
-                Counters::add(&counters.members_removed, 1);
-                debug!(shard, group = %group, member = %member, reason, "member removed");
-            }
-            Notice::OffsetsExpired { group, offsets } => {
-                Counters::add(&counters.offsets_expired, *offsets);
-                debug!(shard, group = %group, offsets, "offsets expired");
-            }
-            Notice::GroupDeleted { group, reason } => {
-                Counters::add(&counters.groups_deleted, 1);
-                info!(shard, group = %group, reason, "group deleted");
-            }
-        }
-    }
-
-    fn log_record(&self, record: &CoordinatorRecord) {
-        match record {
-            CoordinatorRecord::Offset { group, partition, value: Some(value) } => {
-                let TopicPartition { topic, partition } = partition;
-                debug!(shard = self.index, group = %group, topic = %topic, partition, offset = value.offset, "offset committed");
-            }
-            CoordinatorRecord::Offset { group, partition, value: None } => {
-                let TopicPartition { topic, partition } = partition;
-                debug!(shard = self.index, group = %group, topic = %topic, partition, "offset deleted");
-            }
-            CoordinatorRecord::Group { group, value } => {
-                let (state, generation, members) = match value {
-                    Some(value) => (value.state.as_str(), value.generation, value.members.len()),
-                    None => ("Dead", -1, 0),
-                };
-                debug!(shard = self.index, group = %group, state, generation, members, "group state changes");
-            }
-        }
     }
 }
 
@@ -487,13 +452,11 @@ fn now(clock: &dyn Clock) -> Now {
     Now { wall_ms: clock.wall_ms(), monotonic_ms }
 }
 
-fn sleep(duration: Option<Duration>) -> impl Future<Output = ()> {
-    async move {
-        match duration {
-            Some(duration) if duration.is_zero() => {}
-            Some(duration) => tokio::time::sleep(duration).await,
-            None => pending().await,
-        }
+async fn sleep(duration: Option<Duration>) {
+    match duration {
+        Some(duration) if duration.is_zero() => {}
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => pending().await,
     }
 }
 
