@@ -79,7 +79,7 @@ impl JournalOptions {
         Self {
             durability,
             compact_bytes_min: 16 << 20,
-            compact_slice_bytes: 64 << 20,
+            compact_slice_bytes: 256 << 20,
             fill_bytes: 256 << 10,
             background_sync_bytes: 4 << 20,
             queue_bytes_max: 512 << 20,
