@@ -1,0 +1,1 @@
+#[test] fn t() { let _ = rdkafka::util::get_rdkafka_version(); }
