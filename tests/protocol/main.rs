@@ -15,5 +15,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod fetch;
+mod fetch_sessions;
+mod groups;
+mod hostile;
+mod idempotence;
 mod offset_commit;
 mod offset_fetch;
+mod pipelining;
+mod topics;
+mod versions;
