@@ -6,8 +6,6 @@
 //!
 //! A lower layer never imports a higher one, and domains never import each other; `tests/tidy.rs` checks it.
 
-pub mod api;
-pub mod broker;
 pub mod catalog;
 pub mod clock;
 pub mod config;
@@ -15,6 +13,5 @@ pub mod coordinator;
 pub mod log;
 pub mod metrics;
 pub mod model;
-pub mod net;
 pub mod storage;
 pub mod wire;

@@ -1,1 +1,104 @@
 //! The API table, dispatch and one handler a file.
+//!
+//! The table below is the only list of what the gateway speaks: ApiVersions, docs/protocol.md and the tests that walk
+//! every version come from it.
+
+mod dispatch;
+pub mod docs;
+mod errors;
+pub mod handlers;
+mod request;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use kafka_protocol::messages::ApiKey;
+
+use crate::{broker::Broker, metrics::Metrics};
+
+pub use dispatch::dispatch;
+pub use request::{Handled, Outcome, Reply, Request, RequestError};
+
+/// What every handler can reach.
+pub struct Gateway {
+    pub broker: Arc<Broker>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// What is known of the client behind a connection.
+pub struct Session {
+    pub peer: SocketAddr,
+}
+
+/// One API as this gateway speaks it.
+pub struct Api {
+    pub key: ApiKey,
+    pub name: &'static str,
+    /// Lowest version in ApiVersions; below [`min`](Self::min) only where clients depend on it.
+    pub advertised_min: i16,
+    /// Lowest version that is handled.
+    pub min: i16,
+    /// Highest version, advertised and handled.
+    pub max: i16,
+    pub handle: fn(Request) -> Handled,
+}
+
+impl Api {
+    const fn new(key: ApiKey, name: &'static str, min: i16, max: i16, handle: fn(Request) -> Handled) -> Self {
+        Self { key, name, advertised_min: min, min, max, handle }
+    }
+
+    const fn advertised_from(self, version: i16) -> Self {
+        Self { advertised_min: version, ..self }
+    }
+
+    pub fn handles(&self, version: i16) -> bool {
+        (self.min..=self.max).contains(&version)
+    }
+}
+
+/// The row of `key`.
+pub fn find(key: ApiKey) -> Option<&'static Api> {
+    APIS.binary_search_by_key(&(key as i16), |api| api.key as i16).ok().and_then(|index| APIS.get(index))
+}
+
+/// Largest frame of an API: only Produce carries records, everything else is small.
+pub fn frame_bytes_max(api_key: i16, request_bytes_max: u32) -> u32 {
+    if api_key == ApiKey::Produce as i16 { request_bytes_max } else { request_bytes_max.min(CONTROL_FRAME_BYTES_MAX) }
+}
+
+/// Everything the gateway speaks, ordered by key.
+pub static APIS: &[Api] = &[
+    // librdkafka turns compression off unless Produce is advertised from version 0 (KAFKA-18659, librdkafka#4956);
+    // versions below 3 are refused as Kafka 4 refuses them.
+    Api::new(ApiKey::Produce, "Produce", 3, 13, handlers::produce::handle).advertised_from(0),
+    Api::new(ApiKey::Fetch, "Fetch", 4, 18, handlers::fetch::handle),
+    Api::new(ApiKey::ListOffsets, "ListOffsets", 1, 10, handlers::list_offsets::handle),
+    Api::new(ApiKey::Metadata, "Metadata", 0, 13, handlers::metadata::handle),
+    Api::new(ApiKey::OffsetCommit, "OffsetCommit", 0, 9, handlers::offset_commit::handle),
+    Api::new(ApiKey::OffsetFetch, "OffsetFetch", 0, 9, handlers::offset_fetch::handle),
+    Api::new(ApiKey::FindCoordinator, "FindCoordinator", 0, 6, handlers::find_coordinator::handle),
+    Api::new(ApiKey::JoinGroup, "JoinGroup", 0, 9, handlers::join_group::handle),
+    Api::new(ApiKey::Heartbeat, "Heartbeat", 0, 4, handlers::heartbeat::handle),
+    Api::new(ApiKey::LeaveGroup, "LeaveGroup", 0, 5, handlers::leave_group::handle),
+    Api::new(ApiKey::SyncGroup, "SyncGroup", 0, 5, handlers::sync_group::handle),
+    Api::new(ApiKey::DescribeGroups, "DescribeGroups", 0, 6, handlers::describe_groups::handle),
+    Api::new(ApiKey::ListGroups, "ListGroups", 0, 5, handlers::list_groups::handle),
+    Api::new(ApiKey::ApiVersions, "ApiVersions", 0, 4, handlers::api_versions::handle),
+    Api::new(ApiKey::CreateTopics, "CreateTopics", 2, 7, handlers::create_topics::handle),
+    Api::new(ApiKey::DeleteTopics, "DeleteTopics", 1, 6, handlers::delete_topics::handle),
+    Api::new(ApiKey::DeleteRecords, "DeleteRecords", 0, 2, handlers::delete_records::handle),
+    Api::new(ApiKey::InitProducerId, "InitProducerId", 0, 5, handlers::init_producer_id::handle),
+    Api::new(ApiKey::OffsetForLeaderEpoch, "OffsetForLeaderEpoch", 2, 4, handlers::offset_for_leader_epoch::handle),
+    Api::new(ApiKey::DescribeConfigs, "DescribeConfigs", 1, 4, handlers::describe_configs::handle),
+    Api::new(ApiKey::AlterConfigs, "AlterConfigs", 0, 2, handlers::alter_configs::handle),
+    Api::new(ApiKey::DescribeLogDirs, "DescribeLogDirs", 1, 4, handlers::describe_log_dirs::handle),
+    Api::new(ApiKey::CreatePartitions, "CreatePartitions", 0, 3, handlers::create_partitions::handle),
+    Api::new(ApiKey::DeleteGroups, "DeleteGroups", 0, 2, handlers::delete_groups::handle),
+    Api::new(ApiKey::IncrementalAlterConfigs, "IncrementalAlterConfigs", 0, 1, handlers::incremental_alter_configs::handle),
+    Api::new(ApiKey::OffsetDelete, "OffsetDelete", 0, 0, handlers::offset_delete::handle),
+    Api::new(ApiKey::DescribeCluster, "DescribeCluster", 0, 2, handlers::describe_cluster::handle),
+    Api::new(ApiKey::DescribeTopicPartitions, "DescribeTopicPartitions", 0, 0, handlers::describe_topic_partitions::handle),
+];
+
+/// A JoinGroup of a thousand members or a CreateTopics of ten thousand topics stays well below.
+const CONTROL_FRAME_BYTES_MAX: u32 = 16 * 1024 * 1024;

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use super::{address::HostPort, broker::BrokerConfigs, topic::TopicDefaults};
+
 /// Where state is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StorageKind {
@@ -28,13 +30,6 @@ pub enum FetchPastEnd {
     Empty,
 }
 
-/// A host and port that clients are told to connect to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPort {
-    pub host: String,
-    pub port: u16,
-}
-
 /// Everything that `tidegate serve` can be told.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -53,6 +48,10 @@ pub struct Settings {
     pub groups: GroupSettings,
     pub log: LogSettings,
     pub fetch: FetchSettings,
+    /// What topics use where they have no config of their own, before any change at run time.
+    pub topic_defaults: TopicDefaults,
+    /// The same settings as DescribeConfigs shows them.
+    pub broker_configs: BrokerConfigs,
 }
 
 /// Identity and the catalogue's behaviour.
@@ -112,7 +111,7 @@ pub struct GroupSettings {
     pub offsets_retention_check: Duration,
 }
 
-/// Partition logs; `topic_defaults` of a topic config come from the broker's `log.*` settings.
+/// Upkeep of partition logs; what topics configure is in [`TopicDefaults`].
 #[derive(Clone, Debug)]
 pub struct LogSettings {
     /// `log.retention.check.interval.ms`

@@ -1,1 +1,108 @@
-//! Prometheus registry and the functions that observe.
+//! Prometheus registry and what is observed; names and labels are listed in docs/architecture.md.
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramTimer, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
+};
+
+/// Observes a duration when dropped.
+pub type RequestTimer = HistogramTimer;
+
+/// Everything that the gateway counts. One instance a process, shared by reference: no global state.
+pub struct Metrics {
+    registry: Registry,
+    pub connections: IntGauge,
+    request_seconds: HistogramVec,
+    pub offset_commit_seconds: Histogram,
+    pub offset_fetch_seconds: Histogram,
+    pub offsets_committed: IntCounter,
+    pub produced_bytes: IntCounter,
+    pub fetched_bytes: IntCounter,
+    pub fetch_out_of_range: IntCounter,
+    pub errors: IntCounterVec,
+    pub storage_bytes: IntGaugeVec,
+    pub storage_entries: IntGaugeVec,
+    pub groups: IntGaugeVec,
+}
+
+impl Metrics {
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let metrics = Self {
+            connections: IntGauge::new("tidegate_connections", "Open client connections.")?,
+            request_seconds: HistogramVec::new(
+                histogram("tidegate_request_duration_seconds", "Time from dispatch to the encoded reply, by API."),
+                &["api"],
+            )?,
+            offset_commit_seconds: Histogram::with_opts(histogram(
+                "tidegate_offset_commit_duration_seconds",
+                "Time of an OffsetCommit until it was durable.",
+            ))?,
+            offset_fetch_seconds: Histogram::with_opts(histogram(
+                "tidegate_offset_fetch_duration_seconds",
+                "Time of an OffsetFetch.",
+            ))?,
+            offsets_committed: IntCounter::new("tidegate_offsets_committed_total", "Partition offsets committed.")?,
+            produced_bytes: IntCounter::new("tidegate_produced_bytes_total", "Bytes of record batches appended.")?,
+            fetched_bytes: IntCounter::new("tidegate_fetched_bytes_total", "Bytes of record batches fetched.")?,
+            fetch_out_of_range: IntCounter::new(
+                "tidegate_fetch_offset_out_of_range_total",
+                "Partitions of fetches that were answered OFFSET_OUT_OF_RANGE.",
+            )?,
+            errors: IntCounterVec::new(
+                Opts::new("tidegate_errors_total", "Kafka errors answered, by API and error."),
+                &["api", "error"],
+            )?,
+            storage_bytes: IntGaugeVec::new(
+                Opts::new("tidegate_storage_bytes", "Bytes stored, by kind and backend."),
+                &["kind", "backend"],
+            )?,
+            storage_entries: IntGaugeVec::new(
+                Opts::new("tidegate_storage_entries", "Entries stored, by kind and backend."),
+                &["kind", "backend"],
+            )?,
+            groups: IntGaugeVec::new(Opts::new("tidegate_groups", "Consumer groups by state."), &["state"])?,
+            registry,
+        };
+        metrics.register()?;
+        Ok(metrics)
+    }
+
+    /// Starts the clock of one request.
+    pub fn request_timer(&self, api: &str) -> RequestTimer {
+        self.request_seconds.with_label_values(&[api]).start_timer()
+    }
+
+    /// The registry in Prometheus' text format.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+    }
+
+    fn register(&self) -> Result<(), prometheus::Error> {
+        let registry = &self.registry;
+        registry.register(Box::new(self.connections.clone()))?;
+        registry.register(Box::new(self.request_seconds.clone()))?;
+        registry.register(Box::new(self.offset_commit_seconds.clone()))?;
+        registry.register(Box::new(self.offset_fetch_seconds.clone()))?;
+        registry.register(Box::new(self.offsets_committed.clone()))?;
+        registry.register(Box::new(self.produced_bytes.clone()))?;
+        registry.register(Box::new(self.fetched_bytes.clone()))?;
+        registry.register(Box::new(self.fetch_out_of_range.clone()))?;
+        registry.register(Box::new(self.errors.clone()))?;
+        registry.register(Box::new(self.storage_bytes.clone()))?;
+        registry.register(Box::new(self.storage_entries.clone()))?;
+        registry.register(Box::new(self.groups.clone()))
+    }
+}
+
+fn histogram(name: &str, help: &str) -> HistogramOpts {
+    HistogramOpts::new(name, help).buckets(BUCKETS_SECONDS.to_vec())
+}
+
+/// From what a memory answer takes to what a rebalance takes.
+const BUCKETS_SECONDS: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
+    300.0,
+];

@@ -1,9 +1,12 @@
 //! Values that cross the layers: ids, offsets, group state and the view of a record batch. No IO, no clock.
 
+pub mod batch;
 pub mod group;
 pub mod ids;
 pub mod offsets;
+pub mod topic_name;
 
 pub use group::{GroupMetadata, GroupState, MemberMetadata};
 pub use ids::{GroupId, TopicId, TopicName, TopicPartition};
 pub use offsets::OffsetMetadata;
+pub use topic_name::{InvalidTopicName, topic_names_collide, validate_topic_name};

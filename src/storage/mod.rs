@@ -4,7 +4,16 @@
 //! [`OffsetStorage`] and [`GroupStorage`] are what handlers and tests see of the former.
 
 pub mod disk;
+mod journaled;
 pub mod memory;
+mod projection;
+mod records;
+pub mod segment;
+
+pub use self::{
+    journaled::JournaledStorage,
+    segment::{FileEntry, OpenMode, SegmentFile, SegmentStore},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -29,6 +38,21 @@ impl ShardId {
     pub fn group(index: u16) -> Self {
         Self(Self::FIRST_GROUP.saturating_add(index))
     }
+
+    /// Which coordinator shard this is; none for the others.
+    pub fn group_index(self) -> Option<u16> {
+        self.0.checked_sub(Self::FIRST_GROUP)
+    }
+}
+
+/// Which of `shards` coordinator shards a group belongs to, as Kafka chooses the partition of `__consumer_offsets`
+/// (`GroupCoordinatorService.partitionFor`): Java's `String.hashCode`, its absolute value, modulo `shards`. 0 when there
+/// are none.
+pub fn shard_of(group: &str, shards: u16) -> u16 {
+    let hash = group.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    // Kafka's Utils.abs: the one number without an absolute value counts as 0.
+    let hash = hash.checked_abs().unwrap_or_default();
+    u16::try_from(hash.checked_rem(i32::from(shards)).unwrap_or_default()).unwrap_or_default()
 }
 
 /// Why a backend could not do what it was asked; the kinds say what the caller may do.
@@ -71,6 +95,19 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Makes everything appended durable and refuses further appends.
     async fn close(&self) -> Result<(), StorageError>;
+}
+
+/// Called once with the fate of an append.
+pub type Completion = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
+
+/// A journal that tells the fates of a shard's appends in the order of the appends, whoever waits and whether anyone does.
+///
+/// Projections are built on this: a change must reach them in the journal's order, and also when the request that made
+/// it has gone away. Futures of [`Journal::append`] can be polled in any order, or dropped.
+pub trait OrderedJournal: Journal {
+    /// [`Journal::append`] with a completion in place of the future. `done` runs on a thread of the journal or within this call,
+    /// before that of any later append of the same shard; it must be quick and must not use the journal.
+    fn append_then(&self, shard: ShardId, records: Vec<JournalRecord>, done: Completion);
 }
 
 /// Committed offsets of consumer groups.
@@ -121,6 +158,15 @@ pub enum CoordinatorRecord {
     Group { group: GroupId, value: Option<GroupMetadata> },
 }
 
+impl CoordinatorRecord {
+    /// The group that changes.
+    pub fn group(&self) -> &GroupId {
+        match self {
+            Self::Offset { group, .. } | Self::Group { group, .. } => group,
+        }
+    }
+}
+
 /// What a coordinator shard writes to: both projections, changed by one append.
 #[async_trait]
 pub trait CoordinatorStorage: OffsetStorage + GroupStorage {
@@ -141,4 +187,32 @@ pub struct StorageSize {
     pub offset_bytes: u64,
     pub group_entries: u64,
     pub group_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_where_kafka_has_them() {
+        // From Kafka 4.1.0: Utils.abs(group.hashCode()) % 50. The second has the hash code i32::MIN.
+        let placed = [
+            ("", 0),
+            ("polygenelubricants", 0),
+            ("a", 47),
+            ("schema-registry", 29),
+            ("apicurio-registry", 6),
+            ("group-über-😀", 1),
+        ];
+        for (group, shard) in placed {
+            assert_eq!(shard_of(group, 50), shard, "{group}");
+        }
+        assert_eq!(shard_of("any", 0), 0);
+    }
+
+    #[test]
+    fn shard_ids_of_groups_read_back() {
+        assert_eq!(ShardId::group(7).group_index(), Some(7));
+        assert_eq!(ShardId::CATALOG.group_index(), None);
+    }
 }

@@ -331,3 +331,6 @@ const TOPIC_BYTES_MIN: usize = 3;
 const PARTITION_BYTES_MIN: usize = 16;
 
 const RESPONSE_BYTES_TYPICAL: usize = 256;
+
+#[cfg(test)]
+mod tests;

@@ -111,3 +111,58 @@ const LENGTH_BYTES: usize = 4;
 
 /// Up to here a copy (some 10 ns) is cheaper than one more buffer for the kernel to gather.
 const COPIED_BYTES_MAX: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_response_is_one_chunk_with_its_length_in_front() {
+        let mut frame = FrameWriter::with_capacity(0);
+        frame.out().put_slice(b"abc");
+        let frame = frame.finish().unwrap();
+        assert_eq!(frame.chunks(), [Bytes::from_static(b"\0\0\0\x03abc")]);
+        assert_eq!(frame.len(), 7);
+    }
+
+    #[test]
+    fn large_parts_go_out_by_reference_in_their_place() {
+        let part = Bytes::from(vec![7; COPIED_BYTES_MAX + 1]);
+        let mut frame = FrameWriter::with_capacity(16);
+        frame.put_shared(part.clone());
+        frame.put_shared(part.clone());
+        frame.out().put_slice(b"between");
+        frame.put_shared(Bytes::from_static(b"small"));
+        frame.put_shared(part.clone());
+        let frame = frame.finish().unwrap();
+
+        let size = (3 * part.len() + 12) as i32;
+        let expected = [&size.to_be_bytes()[..], &part, &part, b"betweensmall", &part].concat();
+        assert_eq!(frame.to_bytes(), expected);
+        assert_eq!(frame.len(), expected.len());
+        assert_eq!(frame.chunks().len(), 5);
+        for chunk in [1, 2, 4] {
+            assert_eq!(frame.chunks()[chunk].as_ptr(), part.as_ptr());
+        }
+    }
+
+    #[test]
+    fn what_follows_the_last_large_part_is_kept() {
+        let mut frame = FrameWriter::with_capacity(0);
+        frame.put_shared(Bytes::from(vec![1; 1000]));
+        frame.out().put_u8(9);
+        let frame = frame.finish().unwrap();
+        assert_eq!(frame.to_bytes()[1003..], [1, 9]);
+        assert!(frame.chunks().iter().all(|chunk| !chunk.is_empty()));
+    }
+
+    #[test]
+    fn a_frame_beyond_its_length_field_is_refused() {
+        let part = Bytes::from(vec![0; 1 << 20]);
+        let mut frame = FrameWriter::with_capacity(0);
+        for _ in 0..2048 {
+            frame.put_shared(part.clone());
+        }
+        assert_eq!(frame.finish().unwrap_err(), FrameTooLarge((2 << 30) + 4));
+    }
+}

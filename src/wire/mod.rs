@@ -25,3 +25,6 @@ pub mod topic;
 
 mod reader;
 mod writer;
+
+#[cfg(test)]
+mod random_requests;

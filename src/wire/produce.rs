@@ -257,3 +257,6 @@ const TOPIC_BYTES_MIN: usize = 3;
 const PARTITION_BYTES_MIN: usize = 6;
 
 const RESPONSE_BYTES_TYPICAL: usize = 128;
+
+#[cfg(test)]
+mod tests;

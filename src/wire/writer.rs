@@ -79,3 +79,25 @@ fn compact_len(length: usize) -> Result<u32, EncodeError> {
         .map(i32::cast_unsigned)
         .ok_or(EncodeError::TooLong(length))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::reader::Reader;
+
+    #[test]
+    fn varints_are_read_as_written() {
+        for value in [0, 1, 0x7f, 0x80, 0x3fff, 0x4000, 0x1f_ffff, 0x20_0000, 0xfff_ffff, 0x1000_0000, u32::MAX] {
+            let mut out = BytesMut::new();
+            put_unsigned_varint(&mut out, value);
+            assert_eq!(Reader::new(&out, Form::Flexible, 0).unsigned_varint(), Ok(value));
+        }
+    }
+
+    #[test]
+    fn a_string_too_long_for_its_length_is_refused() {
+        let long = "a".repeat(32_768);
+        assert_eq!(put_string(&mut BytesMut::new(), Form::Fixed, &long), Err(EncodeError::TooLong(32_768)));
+        assert_eq!(put_string(&mut BytesMut::new(), Form::Flexible, &long), Ok(()));
+    }
+}

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from registry import tools
-from registry.process import Process, wait_until
+from registry.process import Command, Process, wait_until
 from registry.schemas import SchemaRegistry
 
 #: Where it keeps its schemas: one partition, one record a change.
@@ -34,7 +34,7 @@ class Apicurio:
         java, home = tools.java(21), tools.apicurio_home()
         temporary = self._run_dir / f"{self.name}-tmp"
         temporary.mkdir(exist_ok=True)
-        command = [java, "-Xmx512m", f"-Djava.io.tmpdir={temporary}", "-jar", home / "quarkus-run.jar"]
+        command: Command = [java, "-Xmx512m", f"-Djava.io.tmpdir={temporary}", "-jar", home / "quarkus-run.jar"]
         self._process = Process(self.name, command, self._log, self._environment())
         wait_until(f"{self.name} has started ({self._log})", self._has_started, START_TIMEOUT_SECONDS)
         self.url = f"http://127.0.0.1:{self._port}/apis/ccompat/v7"

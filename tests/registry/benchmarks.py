@@ -70,11 +70,16 @@ def _spread(samples: list[float]) -> str:
 
 
 def _conditions(schemas: int) -> str:
-    found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text()) if Path("/proc/cpuinfo").exists() else None
-    processor = found.group(1) if found else platform.machine()
     return (
-        f"{schemas:,} different Avro schemas over one kept-alive connection to Apicurio {APICURIO_VERSION} (kafkasql), which answers a registration when it has\n"
-        "read its own write back. All brokers and registries ran at once and were measured in turn, in blocks, in random order. A\n"
-        "restart is a new registry process, from its start until it answers with the newest schema; most of it is the registry's own\n"
-        f"start and its waits for an empty poll of 1 s. Kafka is {KAFKA_VERSION} as it ships. Machine: {os.cpu_count()} cores, {processor}."
+        f"{schemas:,} different Avro schemas over one kept-alive connection to Apicurio {APICURIO_VERSION} (kafkasql), which\n"
+        "answers a registration when it has read its own write back. All brokers and registries ran at once and were measured\n"
+        "in turn, in blocks, in random order. A restart is a new registry process, from its start until it answers with the\n"
+        "newest schema; most of it is the registry's own start and its waits of 1 s for a poll that comes back empty. Kafka is\n"
+        f"{KAFKA_VERSION} as it ships. Machine: {os.cpu_count()} cores, {_processor()}."
     )
+
+
+def _processor() -> str:
+    described = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.+)", described.read_text()) if described.exists() else None
+    return found.group(1) if found else platform.machine()

@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 
 from registry.broker import Broker
-from registry.process import Process, wait_until
+from registry.process import Command, Process, wait_until
 from registry.venv import REPO
 
 START_TIMEOUT_SECONDS = 30
@@ -32,8 +32,9 @@ class Gateway(Broker):
         self.durable = storage != "memory"
         self.bootstrap = "127.0.0.1:0"
         self.admin = "http://127.0.0.1:0"
-        self._command = [binary(), "serve", "--data-dir", data_dir, "--storage", storage, "--durability", durability]
-        self._command += ["--log", os.environ.get("TIDEGATE_LOG", "info")]
+        self._out_of_range_before = 0
+        self._command: Command = [binary(), "serve", "--data-dir", data_dir, "--storage", storage]
+        self._command += ["--durability", durability, "--log", os.environ.get("TIDEGATE_LOG", "info")]
 
     def start(self) -> None:
         log = self.run_dir / "tidegate.log"
@@ -44,7 +45,12 @@ class Gateway(Broker):
         wait_until(f"{self.name} says where it listens ({log})", lambda: self._read_addresses(log, seen), START_TIMEOUT_SECONDS, 0.005)
         wait_until(f"{self.admin}/readyz answers 200", self._is_ready, START_TIMEOUT_SECONDS, 0.005)
 
+    def kill(self) -> None:
+        self._out_of_range_before = self.fetches_out_of_range()
+        super().kill()
+
     def stop(self) -> None:
+        self._out_of_range_before = self.fetches_out_of_range()
         code = self.running().stop(STOP_TIMEOUT_SECONDS)
         self.process = None
         if code != 0:
@@ -56,6 +62,12 @@ class Gateway(Broker):
             lines = reply.read().decode().splitlines()
         samples = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}
+
+    def fetches_out_of_range(self) -> int:
+        """How often a consumer asked for an offset that is not there, over all starts: each is a reset to come."""
+        now = self.metrics() if self.process is not None else {}
+        name = "tidegate_fetch_offset_out_of_range_total"
+        return self._out_of_range_before + int(sum(value for key, value in now.items() if key.startswith(name)))
 
     def panics(self) -> list[str]:
         """Lines of its log that tell of a bug that it survived."""
@@ -76,6 +88,6 @@ class Gateway(Broker):
         self.running()
         try:
             with urllib.request.urlopen(f"{self.admin}/readyz", timeout=5) as reply:
-                return reply.status == 200
+                return bool(reply.status == 200)
         except (urllib.error.URLError, ConnectionError):
             return False

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from registry import tools
 from registry.broker import Broker
-from registry.process import Process
+from registry.process import Command, Process
 from registry.report import Failure
 from registry.venv import REPO, lock
 
@@ -21,7 +21,7 @@ _LINES_SHOWN = 20
 def run(run_dir: Path, bootstrap: str, schemas: int, crash: Broker | None, options: Sequence[str] = ()) -> str:
     """Answers its last line. With `crash`, it has that broker killed and restarted half-way."""
     log = run_dir / "reproducer.log"
-    command = [tools.java(17), "-jar", _build(), "--bootstrap", bootstrap, "--schemas", str(schemas), *options]
+    command: Command = [tools.java(17), "-jar", _build(), "--bootstrap", bootstrap, "--schemas", str(schemas), *options]
     if crash is None:
         process = Process("reproducer", command, log)
         process.wait(_TIMEOUT_SECONDS)

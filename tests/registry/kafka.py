@@ -10,13 +10,13 @@ from confluent_kafka.admin import AdminClient
 
 from registry import clients, tools
 from registry.broker import Broker
-from registry.process import Process, free_ports, wait_until
+from registry.process import Command, Process, free_ports, wait_until
 from registry.report import Failure
 
 START_TIMEOUT_SECONDS = 60
 
 # The memory and collector settings of Kafka's own start script.
-_JVM = "-Xms1g -Xmx1g -server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35".split()
+_JVM = ["-Xms1g", "-Xmx1g", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35"]
 _JVM += ["-XX:+ExplicitGCInvokesConcurrent", "-Djava.awt.headless=true", "-Dorg.apache.logging.log4j.level=INFO"]
 
 _SETTINGS = """\
@@ -48,7 +48,7 @@ class Kafka(Broker):
         self.bootstrap = f"127.0.0.1:{broker}"
         self._settings = run_dir / "kafka.properties"
         self._settings.write_text(_SETTINGS.format(broker=broker, controller=controller, data=data_dir))
-        self._java = [tools.java(17), *_JVM, "-cp", f"{tools.kafka_libs()}/*"]
+        self._java: Command = [tools.java(17), *_JVM, "-cp", f"{tools.kafka_libs()}/*"]
         if not (data_dir / "meta.properties").exists():
             self._format()
 
@@ -63,7 +63,7 @@ class Kafka(Broker):
 
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = [*self._java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", self._settings]
+        command: Command = [*self._java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", self._settings]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         if done.returncode != 0:
             raise Failure("Kafka's storage could not be formatted", (done.stdout + done.stderr).splitlines()[-10:])

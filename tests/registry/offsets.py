@@ -35,7 +35,8 @@ def log_ends(bootstrap: str, names: Iterable[str]) -> Offsets:
     """The high watermark of each partition."""
     consumer = _consumer(bootstrap, "log-ends")
     try:
-        return {key: consumer.get_watermark_offsets(TopicPartition(*key), timeout=_TIMEOUT_SECONDS)[1] for key in _partitions(bootstrap, names)}
+        keys = _partitions(bootstrap, names)
+        return {key: consumer.get_watermark_offsets(TopicPartition(*key), timeout=_TIMEOUT_SECONDS)[1] for key in keys}
     finally:
         consumer.close()
 

@@ -12,6 +12,8 @@ import random
 import shutil
 import sys
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -130,11 +132,11 @@ def _measure(out: Report, run_dir: Path, names: list[str], count: int) -> list[M
             step.result = systems[-1].broker.name
     blocks = [slice(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK)]
     with out.step(f"register {count} schemas on each, {BLOCK} in turn"):
-        _in_turn(systems, [lambda system, block=block: system.register(block) for block in blocks])
+        _in_turn(systems, [partial(System.register, block=block) for block in blocks])
     with out.step(f"retrieve {count} schemas by id and by subject from each"):
-        _in_turn(systems, [lambda system, block=block: system.retrieve(block) for block in blocks])
+        _in_turn(systems, [partial(System.retrieve, block=block) for block in blocks])
     with out.step(f"read {READ_BACKS} acknowledged writes back at the tail of each"):
-        _in_turn(systems, [lambda system: system.measure_read_back(BLOCK)] * (READ_BACKS // BLOCK))
+        _in_turn(systems, [partial(System.measure_read_back, rounds=BLOCK)] * (READ_BACKS // BLOCK))
     with out.step(f"restart each registry {RESTARTS} times"):
         _in_turn(systems, [System.restart_registry] * RESTARTS)
     with out.step(f"verify {count} schemas in the restarted registries"):
@@ -144,7 +146,7 @@ def _measure(out: Report, run_dir: Path, names: list[str], count: int) -> list[M
     return [system.measured for system in systems]
 
 
-def _in_turn(systems: list[System], rounds: list) -> None:
+def _in_turn(systems: list[System], rounds: Sequence[Callable[[System], None]]) -> None:
     """Each round on every system, in an order that changes: none is always the first after a pause."""
     for action in rounds:
         for system in random.sample(systems, len(systems)):

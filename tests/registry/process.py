@@ -6,15 +6,18 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+
+Command = list[str | Path]
 
 
 class Process:
     """A child with its output in a file. Each is the leader of its own group, so that Ctrl-C on the
     terminal reaches only the test, which then stops its children in order."""
 
-    def __init__(self, name: str, command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, name: str, command: Command, log: Path, env: Mapping[str, str] | None = None) -> None:
         self.name = name
         self.log = log
         with open(log, "ab") as output:

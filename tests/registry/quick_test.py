@@ -57,6 +57,7 @@ class _QuickTest:
         self._schemas = schemas.make(running.run, SCHEMAS)
         self._topic = schemas.topic_of(self._schemas[0])
         self._group = f"{running.run}-readers"
+        self._records = self._offsets = self._reproducer = ""
 
     def register(self) -> None:
         with self._out.step(f"register {SCHEMAS} schemas") as step:
@@ -85,7 +86,8 @@ class _QuickTest:
             require("the clients had problems", producer.problems + group.problems)
             require(f"{len(lost)} acknowledged records never arrived", [f"{source} {number}" for source, number in lost])
             step.result = f"{len(producer.acknowledged)} sent, {len(group.received)} received"
-        self._out.add("records", f"sent {len(producer.acknowledged)} received {len(group.received)} lost 0 duplicates {group.duplicates}")
+        received = f"received {len(group.received)} lost 0 duplicates {group.duplicates}"
+        self._records = f"sent {len(producer.acknowledged)} {received}"
         self._require_committed_to_the_end(group.commits)
 
     def restart_registry(self) -> None:
@@ -125,17 +127,22 @@ class _QuickTest:
         if crash is None:
             self._out.skip("restart inside the reproducer", self._stack.why_no_crash)
         # Beside somebody's registry it must neither write to its topic nor join its election.
-        aside = [] if self._stack.registry else ["--topic", f"{self._stack.run}-schemas", "--group", f"{self._stack.run}-registry"]
+        run = self._stack.run
+        aside = [] if self._stack.registry else ["--topic", f"{run}-schemas", "--group", f"{run}-registry"]
         with self._out.step("Java reproducer" + (", with a kill -9 of the gateway" if crash else "")) as step:
             step.result = java_reproducer.run(self._stack.run_dir, self._stack.bootstrap, SCHEMAS, crash, aside)
-        self._out.add("reproducer", step.result)
+        self._reproducer = step.result
 
     def conclude(self) -> None:
         reader = self._stack.reader
         reader.catch_up()
         self._stack.check()
-        self._out.add("schemas", f"registered {len(self._ids)}/{SCHEMAS} verified {min(self._verified)}/{SCHEMAS}, in {len(self._verified)} rounds")
+        text = f"registered {len(self._ids)}/{SCHEMAS} verified {min(self._verified)}/{SCHEMAS}"
+        self._out.add("schemas", f"{text}, in {len(self._verified)} rounds")
+        self._out.add("records", self._records)
+        self._out.add("offsets", self._offsets)
         self._out.add("reader", f"{reader.topic}: {reader.progress()}, resets {len(reader.resets)}")
+        self._out.add("reproducer", self._reproducer)
 
     def _require_committed_to_the_end(self, commits: int) -> None:
         with self._out.step("committed offsets are at the end of the log") as step:
@@ -143,7 +150,7 @@ class _QuickTest:
             ends = offsets.log_ends(self._stack.bootstrap, [self._topic])
             require("the group's committed offsets are not at the end", offsets.differences(committed, ends))
             step.result = _shown(committed)
-        self._out.add("offsets", f"committed {commits} times, {_shown(committed)}, the end of the log")
+        self._offsets = f"committed {commits} times, {_shown(committed)}, the end of the log"
 
     def _resume_group(self) -> None:
         """After the kill the group goes on where it was: exactly what is new, nothing again."""

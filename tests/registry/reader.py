@@ -10,6 +10,7 @@ import time
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from registry import clients, offsets
+from registry.report import Failure
 
 # What librdkafka reports, instead of going elsewhere by itself, when `auto.offset.reset` is `error`.
 _RESETS = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
@@ -51,8 +52,10 @@ class TopicReader(threading.Thread):
         deadline = time.monotonic() + timeout
         while self.position < end and time.monotonic() < deadline:
             time.sleep(0.05)
-        if self.position != end:
-            raise TimeoutError(f"the reader of {self.topic} is at {self.position}, the topic ends at {end}")
+        if self.position > end:
+            raise Failure(f"{self.topic} lost records: {self.position} were read, it ends at {end}", self.resets)
+        if self.position < end:
+            raise Failure(f"the reader of {self.topic} stays at {self.position}, the topic ends at {end}", self.resets + self.problems)
 
     def stop(self) -> None:
         self._ending.set()
@@ -70,7 +73,7 @@ class TopicReader(threading.Thread):
             elif error.code() not in _PASSING:
                 self.problems.append(f"at {self.position}: {error.str()}")
             return
-        offset = message.offset()
+        offset = message.offset() or 0
         if offset < self.position:
             self.resets.append(f"at {self.position}: went back to {offset}")
         elif offset > self.position and self._contiguous:

@@ -60,12 +60,12 @@ class SchemaRegistry:
     def register(self, schema: Schema) -> int:
         """Answers the id that the registry gave it."""
         body = {"schema": json.dumps(schema.definition)}
-        return self._call("POST", f"/subjects/{quote(schema.subject, safe='')}/versions", body)["id"]
+        return int(self._call("POST", f"/subjects/{quote(schema.subject, safe='')}/versions", body)["id"])
 
-    def by_id(self, number: int) -> dict[str, Any]:
+    def by_id(self, number: int) -> Any:
         return json.loads(self._call("GET", f"/schemas/ids/{number}")["schema"])
 
-    def by_subject(self, subject: str) -> tuple[int, dict[str, Any]]:
+    def by_subject(self, subject: str) -> tuple[int, Any]:
         """The id and the definition of the subject's newest version."""
         found = self._call("GET", f"/subjects/{quote(subject, safe='')}/versions/latest")
         return found["id"], json.loads(found["schema"])

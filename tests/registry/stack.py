@@ -43,6 +43,8 @@ class Stack:
             require("the registry's own consumer was reset", self.registry.resets())
         if isinstance(self.broker, Gateway):
             require("the gateway panicked", self.broker.panics())
+            if found := self.broker.fetches_out_of_range():
+                raise Failure(f"the gateway answered {found} fetches with OFFSET_OUT_OF_RANGE")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Environment: as for quick_test.py; DURATION is 120 seconds here.
 
 import os
 import sys
+from itertools import chain
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -60,10 +61,11 @@ def check(out: Report, running: Stack, seconds: float) -> None:
     running.reader.catch_up()
     running.check()
     out.add("schemas", f"registered {len(ids)}/{SCHEMAS} verified {min(verified)}/{SCHEMAS}")
-    out.add("sent", f"{sum(len(each.acknowledged) for each in producers)} records by {PRODUCERS} producers to {TOPICS} topics of {PARTITIONS} partitions")
+    sent = sum(len(each.acknowledged) for each in producers)
+    out.add("sent", f"{sent} records by {PRODUCERS} producers to {TOPICS} topics of {PARTITIONS} partitions")
     for group, members in zip(groups, GROUPS, strict=True):
-        text = f"received {len(group.received)} lost 0 duplicates {group.duplicates}, committed {group.commits} times, at the end of each log"
-        out.add(f"group of {members}", text)
+        text = f"received {len(group.received)} lost 0 duplicates {group.duplicates}"
+        out.add(f"group of {members}", f"{text}, committed {group.commits} times, up to the end of each log")
     out.add("reader", f"{running.reader.topic}: {running.reader.progress()}, resets {len(running.reader.resets)}")
 
 
@@ -87,7 +89,8 @@ def _send_and_read(out: Report, producers: list[AvroProducer], groups: list[Grou
         lost = {group.name: group.wait_for(sent, timeout=30) for group in groups}
         for group in groups:
             group.stop()
-        require("the clients had problems", [text for each in [*producers, *groups] for text in each.problems])
+        problems = chain([each.problems for each in producers], [each.problems for each in groups])
+        require("the clients had problems", [*chain.from_iterable(problems)])
         missing = [f"{name}: {source} {number}" for name, records in lost.items() for source, number in records]
         require(f"{len(missing)} acknowledged records never arrived", missing)
         step.result = f"{len(sent)} sent, received by every group"

@@ -47,7 +47,7 @@ class AvroProducer(threading.Thread):
                 time.sleep(max(0.0, began + number / self._rate - time.monotonic()))
                 self._send_one(number)
                 self._producer.poll(0)
-        except Exception as error:  # noqa: BLE001: a thread's error belongs in the report, whatever it is
+        except Exception as error:  # a thread's error belongs in the report, whatever it is
             self.problems.append(f"{self.name}: {error!r}")
         if left := self._producer.flush(_FLUSH_TIMEOUT_SECONDS):
             self.problems.append(f"{self.name}: {left} records without an answer")
@@ -133,8 +133,8 @@ class _Member(threading.Thread):
                 self._group.problems.append(f"{self.name}: {error.str()}")
             return
         try:
-            record = self._deserialize(message.value(), SerializationContext(message.topic(), MessageField.VALUE))
-        except Exception as error:  # noqa: BLE001: a thread's error belongs in the report, whatever it is
+            record = self._deserialize(message.value(), SerializationContext(message.topic() or "", MessageField.VALUE))
+        except Exception as error:  # a thread's error belongs in the report, whatever it is
             self._group.problems.append(f"{self.name}: {message.topic()}-{message.partition()} offset {message.offset()}: {error!r}")
             return
         with self._group.lock:

@@ -80,6 +80,11 @@ impl<'a> Walk<'a> {
         repair.out.freeze()
     }
 
+    #[cfg(test)]
+    pub(super) fn position(&self) -> usize {
+        self.reader.position()
+    }
+
     fn structure(&mut self, shape: &'static Shape) -> Result<(), Malformed> {
         for field in shape.fields {
             if field.versions.contains(self.version) {

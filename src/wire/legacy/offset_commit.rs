@@ -94,3 +94,99 @@ const BROKER_CLOCK: i64 = -1;
 /// An empty name and no partitions; index, offset and a null string.
 const TOPIC_BYTES_MIN: usize = 6;
 const PARTITION_BYTES_MIN: usize = 14;
+
+#[cfg(test)]
+mod tests {
+    use bytes::{BufMut, BytesMut};
+    use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+
+    use super::*;
+    use crate::wire::guard;
+
+    fn put_string(out: &mut BytesMut, string: &str) {
+        out.put_i16(string.len() as i16);
+        out.put_slice(string.as_bytes());
+    }
+
+    /// A group with one topic of two partitions, of which the second commits null metadata at the broker's time.
+    fn encoded(version: i16) -> Bytes {
+        let mut out = BytesMut::new();
+        put_string(&mut out, "g");
+        if version >= 1 {
+            out.put_i32(5);
+            put_string(&mut out, "m");
+        }
+        out.put_i32(1);
+        put_string(&mut out, "t");
+        out.put_i32(2);
+        for (partition, offset, timestamp, metadata) in [(0, 10, 1234, Some("meta")), (7, -3, -1, None)] {
+            out.put_i32(partition);
+            out.put_i64(offset);
+            if version >= 1 {
+                out.put_i64(timestamp);
+            }
+            match metadata {
+                Some(metadata) => put_string(&mut out, metadata),
+                None => out.put_i16(-1),
+            }
+        }
+        out.freeze()
+    }
+
+    #[test]
+    fn versions_0_and_1_decode() {
+        for version in [0, 1] {
+            let decoded = decode_offset_commit(version, &encoded(version)).unwrap();
+            let request = &decoded.request;
+            assert_eq!(&**request.group_id, "g");
+            assert_eq!(request.generation_id_or_member_epoch, [-1, 5][version as usize]);
+            assert_eq!(&*request.member_id, ["", "m"][version as usize]);
+            assert_eq!((request.retention_time_ms, &request.group_instance_id), (-1, &None));
+            let [topic] = &request.topics[..] else { panic!("{request:?}") };
+            assert_eq!(&**topic.name, "t");
+            let [first, second] = &topic.partitions[..] else { panic!("{topic:?}") };
+            assert_eq!((first.partition_index, first.committed_offset), (0, 10));
+            assert_eq!((second.partition_index, second.committed_offset), (7, -3));
+            assert_eq!(first.committed_metadata.as_deref(), Some("meta"));
+            assert_eq!(second.committed_metadata, None);
+            assert_eq!((first.committed_leader_epoch, second.committed_leader_epoch), (-1, -1));
+        }
+    }
+
+    #[test]
+    fn only_version_1_has_commit_timestamps() {
+        let v1 = decode_offset_commit(1, &encoded(1)).unwrap();
+        assert_eq!(v1.commit_timestamp_ms(0, 0), Some(1234));
+        assert_eq!(v1.commit_timestamp_ms(0, 1), None);
+        assert_eq!(v1.commit_timestamp_ms(1, 0), None);
+        let v0 = decode_offset_commit(0, &encoded(0)).unwrap();
+        assert_eq!(v0.commit_timestamp_ms(0, 0), None);
+    }
+
+    #[test]
+    fn truncations_and_lying_counts_are_refused() {
+        for version in [0, 1] {
+            let body = encoded(version);
+            assert!(guard::check(ApiKey::OffsetCommit, version, &body, &GuardLimits::default()).is_ok());
+            for len in 0..body.len() {
+                assert!(decode_offset_commit(version, &body.slice(..len)).is_err());
+                assert!(guard::check(ApiKey::OffsetCommit, version, &body[..len], &GuardLimits::default()).is_err());
+            }
+        }
+        let lying = Bytes::from_static(&[0, 0, 0x7f, 0xff, 0xff, 0xff]);
+        assert!(matches!(decode_offset_commit(0, &lying), Err(DecodeError::Malformed(Malformed::Count { .. }))));
+        assert!(decode_offset_commit(2, &encoded(1)).is_err());
+    }
+
+    #[test]
+    fn the_response_carries_names_partitions_and_errors() {
+        let partition = OffsetCommitResponsePartition::default().with_partition_index(7).with_error_code(25);
+        let topic = OffsetCommitResponseTopic::default()
+            .with_name(TopicName("t".to_owned().into()))
+            .with_partitions(vec![partition]);
+        let response = OffsetCommitResponse::default().with_topics(vec![topic]);
+        let frame = encode_offset_commit_response(9, &response).unwrap();
+        let expected = [&[0, 0, 0, 21, 0, 0, 0, 9][..], &[0, 0, 0, 1, 0, 1, b't'], &[0, 0, 0, 1, 0, 0, 0, 7, 0, 25]];
+        assert_eq!(frame.to_bytes(), expected.concat());
+    }
+}

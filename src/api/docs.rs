@@ -1,0 +1,49 @@
+//! docs/protocol.md, from the table.
+
+use std::fmt::Write as _;
+
+use super::APIS;
+
+/// The page as it should be.
+pub fn protocol_markdown() -> String {
+    let mut page = String::from(HEADER);
+    for api in APIS {
+        let advertised = if api.advertised_min == api.min {
+            String::new()
+        } else {
+            format!("advertised from {}", api.advertised_min)
+        };
+        // Writing to a string does not fail.
+        let _ = writeln!(page, "| {} | {} | {} to {} | {advertised} |", api.key as i16, api.name, api.min, api.max);
+    }
+    page.push_str(NOTES);
+    page
+}
+
+const HEADER: &str = "\
+<!-- Generated from the table in src/api/mod.rs by `make docs`; do not edit. -->
+
+# Protocol
+
+What Tidegate answers. An API or a version outside this table ends the connection, as in Kafka; ApiVersions alone
+answers any version, with error 35 and this table where the version is not ours.
+
+| key | API | versions | note |
+|----:|-----|----------|------|
+";
+
+const NOTES: &str = "
+## Where a client can tell Tidegate from a one-node Kafka 4.1
+
+- Produce versions 0 to 2 are advertised and refused, as Kafka does: librdkafka reads the lower bound as a sign of
+  compression support.
+- There are no transactions yet. FindCoordinator for a transactional id succeeds; InitProducerId and Produce with one
+  answer TRANSACTIONAL_ID_AUTHORIZATION_FAILED, so that clients fail at once.
+- OffsetCommit 0 and 1 and OffsetFetch 0, which Kafka 4 removed, are still answered for old clients.
+- There is no authorisation: operations that a client asks for in Metadata, DescribeCluster and DescribeGroups are
+  answered \"not asked\".
+- Broker configs can be read, not changed, over the protocol.
+- Finalized features are empty: KIP-848 groups and transactions are not there yet, and share groups and telemetry
+  are not planned.
+- Frames other than Produce are limited to 16 MiB.
+";

@@ -1,0 +1,36 @@
+//! CreatePartitions v0–3: grows topics (KIP-195).
+
+use kafka_protocol::messages::{
+    CreatePartitionsRequest, CreatePartitionsResponse, create_partitions_request::CreatePartitionsTopic,
+    create_partitions_response::CreatePartitionsTopicResult,
+};
+
+use crate::{
+    api::{
+        Handled, Request,
+        errors::{code_of, message_of},
+    },
+    broker::Broker,
+};
+
+pub fn handle(request: Request) -> Handled {
+    let body: CreatePartitionsRequest = request.decode()?;
+    request.alone(|request| async move {
+        let mut results = Vec::with_capacity(body.topics.len());
+        for topic in body.topics {
+            results.push(grow(request.broker(), topic, body.validate_only).await);
+        }
+        CreatePartitionsResponse::default().with_results(results)
+    })
+}
+
+async fn grow(broker: &Broker, topic: CreatePartitionsTopic, validate_only: bool) -> CreatePartitionsTopicResult {
+    let assignments = topic.assignments.map(|assignments| {
+        assignments.into_iter().map(|one| one.broker_ids.into_iter().map(|id| id.0).collect()).collect()
+    });
+    let result = broker.create_partitions(&topic.name, topic.count, assignments, validate_only).await;
+    CreatePartitionsTopicResult::default()
+        .with_name(topic.name)
+        .with_error_code(code_of(&result))
+        .with_error_message(message_of(&result))
+}

@@ -1,0 +1,113 @@
+//! DescribeConfigs v1–4: topic and broker configs with where they come from. KIP-226 (v1: source, synonyms), KIP-569
+//! (v3: type, documentation).
+//!
+//! Resource types: topic (2), broker (4); others are INVALID_REQUEST, broker loggers (8) do not exist here.
+
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        DescribeConfigsRequest, DescribeConfigsResponse,
+        describe_configs_request::DescribeConfigsResource,
+        describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym},
+    },
+    protocol::StrBytes,
+};
+
+use crate::{
+    api::{Handled, Request},
+    broker::Broker,
+    config::{BrokerScope, ConfigEntry},
+    model::validate_topic_name,
+};
+
+use super::text;
+
+pub fn handle(request: Request) -> Handled {
+    let body: DescribeConfigsRequest = request.decode()?;
+    let details = Details { synonyms: body.include_synonyms, documentation: body.include_documentation };
+    let results = body.resources.into_iter().map(|resource| describe(request.broker(), resource, details)).collect();
+    request.ready(&DescribeConfigsResponse::default().with_results(results))
+}
+
+#[derive(Clone, Copy)]
+struct Details {
+    synonyms: bool,
+    documentation: bool,
+}
+
+fn describe(broker: &Broker, resource: DescribeConfigsResource, details: Details) -> DescribeConfigsResult {
+    let result = DescribeConfigsResult::default()
+        .with_resource_type(resource.resource_type)
+        .with_resource_name(resource.resource_name.clone());
+    match entries(broker, &resource) {
+        Ok(entries) => {
+            let wanted = |entry: &ConfigEntry| match &resource.configuration_keys {
+                Some(keys) => keys.iter().any(|key| **key == *entry.name),
+                None => true,
+            };
+            result.with_configs(entries.into_iter().filter(wanted).map(|entry| encode(entry, details)).collect())
+        }
+        Err((error, message)) => result.with_error_code(error.code()).with_error_message(Some(text(message))),
+    }
+}
+
+fn entries(broker: &Broker, resource: &DescribeConfigsResource) -> Result<Vec<ConfigEntry>, (ResponseError, String)> {
+    let name = resource.resource_name.as_str();
+    match resource.resource_type {
+        RESOURCE_TOPIC => {
+            validate_topic_name(name).map_err(|error| (ResponseError::InvalidTopicException, error.to_string()))?;
+            match broker.topics().topic(name) {
+                Some(topic) => Ok(broker.describe_topic_configs(topic)),
+                None => Err((ResponseError::UnknownTopicOrPartition, String::new())),
+            }
+        }
+        RESOURCE_BROKER => broker_scope(broker, name)
+            .map(|scope| broker.describe_broker_configs(scope))
+            .map_err(|message| (ResponseError::InvalidRequest, message)),
+        // Group (32) and client metrics (16) configs belong to features that are not there: none are set.
+        RESOURCE_GROUP | RESOURCE_CLIENT_METRICS => Ok(Vec::new()),
+        other => Err((ResponseError::InvalidRequest, format!("Unsupported resource type: {other}"))),
+    }
+}
+
+/// Which broker configs a resource's name means: those of this broker, or with an empty name those of all.
+pub(super) fn broker_scope(broker: &Broker, name: &str) -> Result<BrokerScope, String> {
+    if name.is_empty() {
+        return Ok(BrokerScope::Cluster);
+    }
+    match name.parse::<i32>() {
+        Ok(id) if id == broker.node_id() => Ok(BrokerScope::Broker),
+        Ok(id) => {
+            Err(format!("Unexpected broker id, expected {} or empty string, but received {id}", broker.node_id()))
+        }
+        Err(_) => Err(format!("Broker id must be an integer, but it is: {name}")),
+    }
+}
+
+fn encode(entry: ConfigEntry, details: Details) -> DescribeConfigsResourceResult {
+    let synonyms = if details.synonyms { entry.synonyms } else { Vec::new() };
+    DescribeConfigsResourceResult::default()
+        .with_name(text(entry.name))
+        .with_value(entry.value.map(StrBytes::from_string))
+        .with_read_only(entry.read_only)
+        .with_config_source(entry.source.wire())
+        .with_is_sensitive(entry.is_sensitive)
+        .with_synonyms(
+            synonyms
+                .into_iter()
+                .map(|synonym| {
+                    DescribeConfigsSynonym::default()
+                        .with_name(text(synonym.name))
+                        .with_value(synonym.value.map(StrBytes::from_string))
+                        .with_source(synonym.source.wire())
+                })
+                .collect(),
+        )
+        .with_config_type(entry.config_type.wire())
+        .with_documentation(details.documentation.then(|| text(entry.documentation)))
+}
+
+pub(super) const RESOURCE_TOPIC: i8 = 2;
+pub(super) const RESOURCE_BROKER: i8 = 4;
+const RESOURCE_CLIENT_METRICS: i8 = 16;
+const RESOURCE_GROUP: i8 = 32;

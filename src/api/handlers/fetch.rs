@@ -1,0 +1,131 @@
+//! Fetch v4–18: reads records from an offset on, waiting for more when there are too few. KIP-227 (v7: sessions),
+//! KIP-320 (v9: leader epochs), KIP-516 (v13: topics by id), KIP-903 (v15: replica state, tagged).
+//!
+//! Not done: replica fetches (there are no followers), aborted transactions (there are no transactions).
+
+use std::{sync::Arc, time::Duration};
+
+
+
+use crate::{
+    api::{Handled, Outcome, Request, RequestError, errors::KafkaError},
+    broker::{FetchPartition, FetchQuery, FetchedPartition, SessionFetch, SessionRequest, TopicRef},
+    wire::{
+        fetch::{FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse},
+        frame::ResponseFrame,
+        topic::TopicKey,
+    },
+};
+
+pub fn handle(request: Request) -> Handled {
+    let body = FetchRequest::decode(request.version, &request.body)?;
+    Ok(Outcome::Alone(Box::pin(fetch(request, body))))
+}
+
+async fn fetch(request: Request, body: FetchRequest) -> Result<ResponseFrame, RequestError> {
+    let broker = Arc::clone(request.broker());
+    let bytes_max = body.max_bytes.min(i32::try_from(broker.settings().fetch.bytes_max).unwrap_or(i32::MAX));
+    let bytes_min = body.min_bytes.min(bytes_max);
+    let wait_max = Duration::from_millis(u64::try_from(body.max_wait_ms).unwrap_or(0));
+    let read_committed = body.isolation_level == READ_COMMITTED;
+    let mut session = match broker.sessions().begin(session_request(&request, body)) {
+        Ok(session) => session,
+        Err(error) => {
+            let response = FetchResponse { error_code: error.code(), ..Default::default() };
+            return encode(&request, response);
+        }
+    };
+    let query = FetchQuery {
+        partitions: std::mem::take(&mut session.partitions),
+        bytes_min: usize::try_from(bytes_min).unwrap_or(0),
+        bytes_max: usize::try_from(bytes_max).unwrap_or(0),
+        wait_max,
+        read_committed,
+    };
+    respond(&request, session, broker.fetch(query).await)
+}
+
+fn session_request(request: &Request, body: FetchRequest) -> SessionRequest {
+    let partitions = body
+        .topics
+        .into_iter()
+        .flat_map(|topic| {
+            let target = topic_ref(topic.topic);
+            topic.partitions.into_iter().map(move |partition| FetchPartition {
+                topic: target.clone(),
+                partition: partition.partition,
+                fetch_offset: partition.fetch_offset,
+                leader_epoch: partition.current_leader_epoch,
+                bytes_max: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
+            })
+        })
+        .collect();
+    let forgotten = body
+        .forgotten_topics
+        .into_iter()
+        .flat_map(|topic| {
+            let target = topic_ref(topic.topic);
+            topic.partitions.into_iter().map(move |partition| (target.clone(), partition))
+        })
+        .collect();
+    SessionRequest {
+        session_id: body.session_id,
+        session_epoch: body.session_epoch,
+        partitions,
+        forgotten,
+        by_id: request.version >= FIRST_VERSION_BY_ID,
+    }
+}
+
+fn respond(
+    request: &Request,
+    session: SessionFetch,
+    fetched: Vec<(FetchPartition, FetchedPartition)>,
+) -> Result<ResponseFrame, RequestError> {
+    let session_id = session.session_id;
+    let mut topics: Vec<FetchTopicResponse> = Vec::new();
+    for (partition, fetched) in session.respond(fetched) {
+        let topic = topic_key(partition.topic);
+        let answer = answer(partition.partition, fetched);
+        match topics.last_mut().filter(|last| last.topic == topic) {
+            Some(last) => last.partitions.push(answer),
+            None => topics.push(FetchTopicResponse { topic, partitions: vec![answer] }),
+        }
+    }
+    encode(request, FetchResponse { session_id, topics, ..Default::default() })
+}
+
+fn answer(partition: i32, fetched: FetchedPartition) -> FetchPartitionResponse {
+    let error_code = fetched.error.as_ref().map_or(0, KafkaError::code);
+    let mut answer = FetchPartitionResponse::failed(partition, error_code);
+    if fetched.error.is_none() {
+        answer.high_watermark = fetched.high_watermark;
+        answer.last_stable_offset = fetched.last_stable_offset;
+        answer.log_start_offset = fetched.log_start_offset;
+        answer.records = vec![fetched.records];
+    }
+    answer
+}
+
+fn encode(request: &Request, response: FetchResponse) -> Result<ResponseFrame, RequestError> {
+    response
+        .encode(request.version, request.correlation_id)
+        .map_err(|error| RequestError::Unencodable(error.to_string()))
+}
+
+fn topic_ref(topic: TopicKey) -> TopicRef {
+    match topic {
+        TopicKey::Name(name) => TopicRef::Name(Arc::from(name.as_str())),
+        TopicKey::Id(id) => TopicRef::Id(id),
+    }
+}
+
+fn topic_key(topic: TopicRef) -> TopicKey {
+    match topic {
+        TopicRef::Name(name) => TopicKey::Name(super::text(name)),
+        TopicRef::Id(id) => TopicKey::Id(id),
+    }
+}
+
+const READ_COMMITTED: i8 = 1;
+const FIRST_VERSION_BY_ID: i16 = 13;

@@ -1,0 +1,149 @@
+//! Metadata v0–13: brokers, topics and who leads what. KIP-516 (v10: topic ids), KIP-700 (v11: no more cluster
+//! operations), v12 asks by id, v13 has a top-level error.
+//!
+//! A topic that does not exist is created with the defaults when both the broker and the client allow it. The cluster
+//! is one node: it leads every partition, and is the controller.
+
+use std::{collections::HashSet, sync::Arc};
+
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        BrokerId, MetadataRequest, MetadataResponse,
+        metadata_request::MetadataRequestTopic,
+        metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
+    },
+};
+use uuid::Uuid;
+
+use crate::{
+    api::{Handled, Request, errors::KafkaError},
+    broker::{Broker, LEADER_EPOCH},
+    catalog::{CatalogError, Topic},
+    model::{TopicName, validate_topic_name},
+};
+
+use super::{AUTHORIZED_OPERATIONS_OMITTED, broker_ids, domain_name, text, topic_name};
+
+pub fn handle(request: Request) -> Handled {
+    let body: MetadataRequest = request.decode()?;
+    let wanted = match body.topics {
+        // Version 0 has no null: an empty list asks for all.
+        Some(topics) if topics.is_empty() && request.version == 0 => None,
+        topics => topics,
+    };
+    let may_create = body.allow_auto_topic_creation && request.broker().settings().broker.auto_create_topics;
+    if !may_create || !names_unknown_topic(request.broker(), wanted.as_deref()) {
+        let topics = describe(request.broker(), wanted.as_deref());
+        return request.ready(&response(request.broker(), topics));
+    }
+    request.alone(|request| async move {
+        let broker = request.broker();
+        let topics = create_and_describe(broker, wanted.unwrap_or_default()).await;
+        response(broker, topics)
+    })
+}
+
+fn names_unknown_topic(broker: &Broker, wanted: Option<&[MetadataRequestTopic]>) -> bool {
+    let snapshot = broker.topics();
+    wanted
+        .into_iter()
+        .flatten()
+        .filter_map(|topic| topic.name.as_ref())
+        .any(|name| snapshot.topic(name).is_none() && validate_topic_name(name).is_ok())
+}
+
+fn describe(broker: &Broker, wanted: Option<&[MetadataRequestTopic]>) -> Vec<MetadataResponseTopic> {
+    let snapshot = broker.topics();
+    let node = broker.node_id();
+    let Some(wanted) = wanted else {
+        return snapshot.topics().map(|topic| described(topic, node)).collect();
+    };
+    wanted
+        .iter()
+        .map(|wanted| match &wanted.name {
+            Some(name) => match snapshot.topic(name) {
+                Some(topic) => described(topic, node),
+                None => unknown_name(&domain_name(name)),
+            },
+            None => match snapshot.topic_by_id(wanted.topic_id) {
+                Some(topic) => described(topic, node),
+                None => failed(None, wanted.topic_id, ResponseError::UnknownTopicId),
+            },
+        })
+        .collect()
+}
+
+async fn create_and_describe(broker: &Broker, wanted: Vec<MetadataRequestTopic>) -> Vec<MetadataResponseTopic> {
+    let missing: HashSet<TopicName> = {
+        let snapshot = broker.topics();
+        wanted
+            .iter()
+            .filter_map(|topic| topic.name.as_ref())
+            .filter(|name| snapshot.topic(name).is_none() && validate_topic_name(name).is_ok())
+            .map(domain_name)
+            .collect()
+    };
+    let missing: Vec<_> = missing.into_iter().collect();
+    let created = broker.auto_create(missing.clone()).await;
+    let mut topics = describe(broker, Some(&wanted));
+    for (name, result) in missing.iter().zip(created) {
+        let Err(error) = result else { continue };
+        if matches!(&error, crate::broker::CreateTopicError::Catalog(CatalogError::TopicExists(_))) {
+            continue;
+        }
+        for topic in topics.iter_mut().filter(|topic| topic.name.as_ref().is_some_and(|known| **known == **name)) {
+            topic.error_code = error.code();
+        }
+    }
+    topics
+}
+
+fn response(broker: &Broker, topics: Vec<MetadataResponseTopic>) -> MetadataResponse {
+    let advertised = broker.advertised();
+    let node = MetadataResponseBroker::default()
+        .with_node_id(BrokerId(broker.node_id()))
+        .with_host(text(&advertised.host))
+        .with_port(i32::from(advertised.port))
+        .with_rack(broker.settings().broker.rack.as_ref().map(text));
+    MetadataResponse::default()
+        .with_brokers(vec![node])
+        .with_cluster_id(Some(text(broker.cluster_id())))
+        .with_controller_id(BrokerId(broker.node_id()))
+        .with_topics(topics)
+        .with_cluster_authorized_operations(AUTHORIZED_OPERATIONS_OMITTED)
+}
+
+fn described(topic: &Arc<Topic>, node: i32) -> MetadataResponseTopic {
+    let partitions = (0..topic.partitions)
+        .map(|index| {
+            MetadataResponsePartition::default()
+                .with_partition_index(index)
+                .with_leader_id(BrokerId(node))
+                .with_leader_epoch(LEADER_EPOCH)
+                .with_replica_nodes(broker_ids(node))
+                .with_isr_nodes(broker_ids(node))
+        })
+        .collect();
+    MetadataResponseTopic::default()
+        .with_name(Some(topic_name(&topic.name)))
+        .with_topic_id(topic.id)
+        .with_partitions(partitions)
+        .with_topic_authorized_operations(AUTHORIZED_OPERATIONS_OMITTED)
+}
+
+fn unknown_name(name: &TopicName) -> MetadataResponseTopic {
+    let error = match validate_topic_name(name) {
+        Ok(()) => ResponseError::UnknownTopicOrPartition,
+        Err(_) => ResponseError::InvalidTopicException,
+    };
+    failed(Some(name), Uuid::nil(), error)
+}
+
+fn failed(name: Option<&TopicName>, id: Uuid, error: ResponseError) -> MetadataResponseTopic {
+    MetadataResponseTopic::default()
+        .with_error_code(error.code())
+        .with_name(name.map(topic_name))
+        .with_topic_id(id)
+        .with_topic_authorized_operations(AUTHORIZED_OPERATIONS_OMITTED)
+}

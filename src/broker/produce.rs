@@ -1,0 +1,49 @@
+//! Produce: the append is done in the caller's turn, so that pipelined requests keep their order.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::log::{AppendError, Appended, LogError, PartitionLog};
+
+use super::{Broker, PartitionError, TopicRef};
+
+/// Why a batch was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ProduceError {
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    NotDurable(#[from] LogError),
+}
+
+/// A batch that was written and may not be durable yet.
+pub struct Produced {
+    pub appended: Appended,
+    log: Arc<PartitionLog>,
+}
+
+impl Produced {
+    /// Resolves when the batch is as durable as the settings ask for (acks=all).
+    pub async fn durable(&self) -> Result<(), ProduceError> {
+        Ok(self.log.wait_durable(self.appended.last_offset + 1).await?)
+    }
+}
+
+impl Broker {
+    /// Appends one batch to a partition; later appends come after it.
+    pub fn append(&self, topic: &TopicRef, partition: i32, batch: Bytes) -> Result<Produced, ProduceError> {
+        let log = self.partition(topic, partition)?;
+        let bytes = batch.len() as u64;
+        let appended = log.append(batch, LEADER_EPOCH)?;
+        if !appended.duplicate {
+            self.metrics.produced_bytes.inc_by(bytes);
+        }
+        Ok(Produced { appended, log })
+    }
+}
+
+/// One broker leads every partition from its creation to its deletion.
+pub const LEADER_EPOCH: i32 = 0;

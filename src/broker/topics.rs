@@ -1,0 +1,233 @@
+//! Topics: what concerns catalogue, logs and offsets together.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tracing::info;
+
+use crate::{
+    catalog::{CatalogError, NewTopic, Topic, TopicConfigs},
+    config::{TopicConfig, TopicConfigError},
+    log::LogError,
+    model::{TopicName, validate_topic_name},
+};
+
+use super::{Broker, PartitionError, TopicRef};
+
+/// One topic of a CreateTopics request.
+#[derive(Clone, Debug)]
+pub struct NewTopicRequest {
+    pub name: TopicName,
+    /// -1 for the default (`num.partitions`).
+    pub partitions: i32,
+    /// -1 for the default; there is one broker, so nothing else but 1 can be had.
+    pub replication_factor: i16,
+    /// Replicas by partition index, when the client assigns them itself.
+    pub assignments: Vec<(i32, Vec<i32>)>,
+    pub configs: TopicConfigs,
+}
+
+/// Why a topic was not created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateTopicError {
+    #[error("Number of partitions was set to an invalid non-positive value.")]
+    InvalidPartitions,
+    #[error("Replication factor must be larger than 0, or -1 to use the default value.")]
+    NonPositiveReplicationFactor,
+    #[error(
+        "Unable to replicate the partition {0} time(s): The target replication factor of {0} cannot be reached because only 1 broker(s) are registered."
+    )]
+    ReplicationFactorTooLarge(i16),
+    #[error("{0}")]
+    InvalidAssignment(String),
+    #[error("A manual partition assignment was specified, but {0} was not set to -1.")]
+    CountWithAssignment(&'static str),
+    #[error(transparent)]
+    Config(#[from] TopicConfigError),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+/// Why a topic was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicsError {
+    #[error("Topic deletion is disabled.")]
+    DeletionDisabled,
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    #[error("The requested offset is not within the range of offsets maintained by the server.")]
+    OffsetOutOfRange,
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl Broker {
+    /// Creates topics; answers in the order of `requests`. With `validate_only` nothing is created.
+    pub async fn create_topics(
+        &self,
+        requests: Vec<NewTopicRequest>,
+        validate_only: bool,
+    ) -> Vec<Result<Arc<Topic>, CreateTopicError>> {
+        let mut results: Vec<Option<Result<Arc<Topic>, CreateTopicError>>> = Vec::with_capacity(requests.len());
+        let mut wanted = Vec::new();
+        for request in requests {
+            match self.plan(request) {
+                Ok(topic) if validate_only => results.push(Some(self.preview(topic))),
+                Ok(topic) => {
+                    wanted.push(topic);
+                    results.push(None);
+                }
+                Err(error) => results.push(Some(Err(error))),
+            }
+        }
+        let mut created = self.catalog.create(wanted).await.into_iter();
+        results
+            .into_iter()
+            .map(|result| match result {
+                Some(result) => result,
+                None => {
+                    let topic = created.next().unwrap_or(Err(CatalogError::UnknownTopic))?;
+                    info!(topic = %topic.name, id = %topic.id, partitions = topic.partitions, "topic created");
+                    Ok(topic)
+                }
+            })
+            .collect()
+    }
+
+    /// Creates a topic with the defaults because a client asked for it (`auto.create.topics.enable`).
+    pub async fn auto_create(&self, names: Vec<TopicName>) -> Vec<Result<Arc<Topic>, CreateTopicError>> {
+        let requests = names
+            .into_iter()
+            .map(|name| NewTopicRequest {
+                name,
+                partitions: -1,
+                replication_factor: -1,
+                assignments: Vec::new(),
+                configs: TopicConfigs::new(),
+            })
+            .collect();
+        self.create_topics(requests, false).await
+    }
+
+    /// Deletes a topic with its records and the offsets that groups committed for it.
+    pub async fn delete_topic(&self, topic: &TopicRef) -> Result<Arc<Topic>, TopicsError> {
+        if !self.settings.broker.delete_topic_enable {
+            return Err(TopicsError::DeletionDisabled);
+        }
+        let topic = self.resolve(topic)?;
+        let topic = self.catalog.delete(topic.id).await?;
+        self.logs.delete_topic(&topic);
+        self.coordinator.on_topics_deleted(vec![topic.name.clone()]).await;
+        info!(topic = %topic.name, id = %topic.id, "topic deleted");
+        Ok(topic)
+    }
+
+    /// Grows a topic to `partitions`; `assignments` are the client's replicas of the new ones, if it gave any.
+    pub async fn create_partitions(
+        &self,
+        name: &str,
+        partitions: i32,
+        assignments: Option<Vec<Vec<i32>>>,
+        validate_only: bool,
+    ) -> Result<(), CreateTopicError> {
+        let current = self.topics().topic(name).map(|topic| topic.partitions).ok_or(CatalogError::UnknownTopic)?;
+        if partitions <= 0 || partitions <= current {
+            let name = TopicName::from(name);
+            return Err(CatalogError::NotAnIncrease { name, current, wanted: partitions }.into());
+        }
+        if let Some(assignments) = assignments {
+            let added = usize::try_from(partitions - current).unwrap_or_default();
+            if assignments.len() != added {
+                return Err(CreateTopicError::InvalidAssignment(format!(
+                    "Attempted to add {added} additional partition(s), but only {} assignment(s) were specified.",
+                    assignments.len()
+                )));
+            }
+            assignments.iter().try_for_each(|replicas| self.check_replicas(replicas))?;
+        }
+        if !validate_only {
+            self.catalog.grow(name, partitions).await?;
+            info!(topic = name, from = current, to = partitions, "partitions created");
+        }
+        Ok(())
+    }
+
+    /// Makes records below `before` unreachable; -1 stands for the high watermark. Answers the new log start.
+    pub async fn delete_records(&self, topic: &TopicRef, partition: i32, before: i64) -> Result<i64, TopicsError> {
+        let topic = self.resolve(topic)?;
+        let log = self.logs.get(&topic, partition, &self.catalog)?;
+        let offsets = log.offsets();
+        let target = if before == -1 { offsets.high_watermark } else { before };
+        if target < 0 || target > offsets.high_watermark {
+            return Err(TopicsError::OffsetOutOfRange);
+        }
+        // The catalogue first: a start that was acknowledged must not go back after a kill.
+        self.catalog.set_log_start(topic.id, partition, target).await?;
+        let start = tokio::task::spawn_blocking(move || log.delete_records(target)).await;
+        Ok(start.unwrap_or(Err(LogError::Panicked))?)
+    }
+
+    fn plan(&self, request: NewTopicRequest) -> Result<NewTopic, CreateTopicError> {
+        validate_topic_name(&request.name).map_err(CatalogError::from)?;
+        let partitions = if request.assignments.is_empty() {
+            self.check_counts(&request)?
+        } else {
+            self.check_assignments(&request)?
+        };
+        TopicConfig::resolve(&request.configs, &self.logs.defaults())?;
+        Ok(NewTopic { name: request.name, partitions, configs: request.configs })
+    }
+
+    fn check_counts(&self, request: &NewTopicRequest) -> Result<i32, CreateTopicError> {
+        match request.replication_factor {
+            -1 | 1 => {}
+            factor if factor < 1 => return Err(CreateTopicError::NonPositiveReplicationFactor),
+            factor => return Err(CreateTopicError::ReplicationFactorTooLarge(factor)),
+        }
+        match request.partitions {
+            -1 => Ok(self.settings.broker.num_partitions),
+            count if count < 1 => Err(CreateTopicError::InvalidPartitions),
+            count => Ok(count),
+        }
+    }
+
+    fn check_assignments(&self, request: &NewTopicRequest) -> Result<i32, CreateTopicError> {
+        if request.partitions != -1 {
+            return Err(CreateTopicError::CountWithAssignment("numPartitions"));
+        }
+        if request.replication_factor != -1 {
+            return Err(CreateTopicError::CountWithAssignment("replicationFactor"));
+        }
+        let by_index: BTreeMap<i32, &Vec<i32>> =
+            request.assignments.iter().map(|(index, replicas)| (*index, replicas)).collect();
+        let consecutive = by_index.keys().zip(0..).all(|(&index, expected)| index == expected);
+        if by_index.len() != request.assignments.len() || !consecutive {
+            return Err(CreateTopicError::InvalidAssignment(
+                "Partitions should be a consecutive 0-based integer sequence".to_owned(),
+            ));
+        }
+        by_index.values().try_for_each(|replicas| self.check_replicas(replicas))?;
+        Ok(i32::try_from(by_index.len()).unwrap_or(i32::MAX))
+    }
+
+    fn check_replicas(&self, replicas: &[i32]) -> Result<(), CreateTopicError> {
+        if replicas == [self.node_id()] {
+            return Ok(());
+        }
+        Err(CreateTopicError::InvalidAssignment(format!(
+            "The manual partition assignment {replicas:?} names brokers other than {}, the only one.",
+            self.node_id()
+        )))
+    }
+
+    fn preview(&self, topic: NewTopic) -> Result<Arc<Topic>, CreateTopicError> {
+        self.catalog.check_new(&topic)?;
+        Ok(Arc::new(Topic {
+            name: topic.name,
+            id: uuid::Uuid::nil(),
+            partitions: topic.partitions,
+            configs: topic.configs,
+        }))
+    }
+}

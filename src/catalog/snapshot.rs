@@ -1,0 +1,85 @@
+//! One immutable state of the catalogue.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use crate::model::{TopicId, TopicName};
+
+/// Configs that were set on a topic, by Kafka's names; what is not here has its default.
+pub type TopicConfigs = BTreeMap<String, String>;
+
+/// A topic as every request sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub name: TopicName,
+    pub id: TopicId,
+    /// How many partitions: they are numbered from 0.
+    pub partitions: i32,
+    pub configs: TopicConfigs,
+}
+
+impl Topic {
+    pub fn has_partition(&self, partition: i32) -> bool {
+        (0..self.partitions).contains(&partition)
+    }
+}
+
+/// All topics, by name and by id. Cloning copies the two maps, not the topics.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    by_name: BTreeMap<TopicName, Arc<Topic>>,
+    by_id: HashMap<TopicId, Arc<Topic>>,
+    partitions_total: i64,
+}
+
+impl Snapshot {
+    pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.by_name.get(name)
+    }
+
+    pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<Topic>> {
+        self.by_id.get(&id)
+    }
+
+    pub fn contains_id(&self, id: TopicId) -> bool {
+        self.by_id.contains_key(&id)
+    }
+
+    /// All topics in the order of their names.
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.by_name.values()
+    }
+
+    /// Topics whose name is not below `from`, in order: the cursor of DescribeTopicPartitions.
+    pub fn topics_from(&self, from: &str) -> impl Iterator<Item = &Arc<Topic>> {
+        self.by_name.range::<str, _>((std::ops::Bound::Included(from), std::ops::Bound::Unbounded)).map(|entry| entry.1)
+    }
+
+    pub fn topics_total(&self) -> usize {
+        self.by_name.len()
+    }
+
+    pub fn partitions_total(&self) -> i64 {
+        self.partitions_total
+    }
+
+    pub(super) fn insert(&mut self, topic: Arc<Topic>) {
+        self.partitions_total += i64::from(topic.partitions);
+        self.by_id.insert(topic.id, Arc::clone(&topic));
+        if let Some(replaced) = self.by_name.insert(topic.name.clone(), Arc::clone(&topic)) {
+            self.partitions_total -= i64::from(replaced.partitions);
+            if replaced.id != topic.id {
+                self.by_id.remove(&replaced.id);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: TopicId) -> Option<Arc<Topic>> {
+        let topic = self.by_id.remove(&id)?;
+        self.by_name.remove(&topic.name);
+        self.partitions_total -= i64::from(topic.partitions);
+        Some(topic)
+    }
+}

@@ -1,0 +1,32 @@
+//! The command line: one file a subcommand.
+
+pub mod flags;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use flags::ServeFlags;
+
+/// Runs the subcommand that the command line names.
+///
+/// Exit codes: 0 after an orderly stop, 1 when something failed at run time, 2 for a wrong command line or setting.
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(flags) => serve::run(&flags),
+    }
+}
+
+#[derive(Parser)]
+#[command(name = "tidegate", version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve Kafka clients until SIGTERM or SIGINT
+    Serve(ServeFlags),
+}

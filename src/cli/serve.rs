@@ -1,0 +1,62 @@
+//! `tidegate serve`: settings, logging and runtime, then the server until a signal.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use tracing::error;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    config::{self, Settings},
+    server::{self, Addresses},
+};
+
+use super::flags::ServeFlags;
+
+pub(super) fn run(flags: &ServeFlags) -> ExitCode {
+    let settings = match flags.settings(config::environment()) {
+        Ok(settings) => settings,
+        Err(error) => return refuse(&error),
+    };
+    let filter = match EnvFilter::try_new(&settings.log_filter) {
+        Ok(filter) => filter,
+        Err(error) => return refuse(&format_args!("log filter '{}': {error}", settings.log_filter)),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+    match serve(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(settings: Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("tidegate").build()?;
+    let result = runtime.block_on(server::run(settings, announce));
+    // Whatever still blocks was told to stop and had its time.
+    runtime.shutdown_background();
+    result
+}
+
+/// The lines that scripts wait for; a closed stdout is nobody's loss.
+fn announce(addresses: &Addresses) {
+    let mut stdout = io::stdout().lock();
+    let _ = writeln!(stdout, "tidegate listening on {}", addresses.kafka);
+    let _ = writeln!(stdout, "tidegate admin on http://{}", addresses.admin);
+    let _ = stdout.flush();
+}
+
+fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
+    let _ = writeln!(io::stderr(), "tidegate: {error}");
+    ExitCode::from(EXIT_WRONG_SETTING)
+}
+
+const EXIT_WRONG_SETTING: u8 = 2;

@@ -1,0 +1,93 @@
+//! Accepts connections and gives each a task; drains them when told to stop.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+use tracing::{debug, info, warn};
+
+use crate::{api::Gateway, config::NetSettings};
+
+use super::{budget::Budget, connection};
+
+/// Tells every connection to take no further request and to end when its replies are sent.
+pub type Shutdown = watch::Receiver<bool>;
+
+/// A bound socket that serves the Kafka protocol.
+pub struct Listener {
+    socket: TcpListener,
+    settings: NetSettings,
+}
+
+impl Listener {
+    /// Binds `address`; port 0 takes a free port.
+    pub fn bind(address: SocketAddr, settings: NetSettings) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Self { socket: socket.listen(BACKLOG)?, settings })
+    }
+
+    /// The address that was bound.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Serves until `shutdown` says stop, then waits for the connections, but not longer than the drain time.
+    pub async fn run(self, gateway: Arc<Gateway>, mut shutdown: Shutdown) {
+        let Self { socket, settings } = self;
+        let slots = Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)));
+        let budget = Budget::new(settings.in_flight_bytes_max, settings.read_timeout);
+        let settings = Arc::new(settings);
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                _ = shutdown.wait_for(|stop| *stop) => break,
+                Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                    if let Err(error) = ended {
+                        warn!(%error, "a connection's task failed");
+                    }
+                }
+                accepted = socket.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+                            debug!(%peer, "refused: max.connections reached");
+                            continue;
+                        };
+                        prepare(&stream);
+                        let connection =
+                            connection::serve(stream, peer, Arc::clone(&gateway), Arc::clone(&settings), budget.clone(), shutdown.clone());
+                        connections.spawn(async move {
+                            connection.await;
+                            drop(slot);
+                        });
+                    }
+                    Err(error) => {
+                        // Out of descriptors, mostly: the ones in use go on, and a pause keeps this from spinning.
+                        warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(socket);
+        info!(connections = connections.len(), "draining");
+        let drained = tokio::time::timeout(settings.drain, async { while connections.join_next().await.is_some() {} });
+        if drained.await.is_err() {
+            info!(connections = connections.len(), "connections that did not end in time are cut");
+        }
+    }
+}
+
+fn prepare(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "cannot set TCP_NODELAY");
+    }
+}
+
+const BACKLOG: u32 = 4096;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,195 @@
+//! The composition root: the only place that names concrete backends; start order and drain order.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tracing::info;
+
+use crate::{
+    admin::Admin,
+    api::Gateway,
+    broker::{Broker, BrokerParts, Logs},
+    catalog::{Catalog, ProducerIds},
+    clock::{Clock, SystemClock},
+    config::{HostPort, Settings, StorageKind},
+    coordinator::Coordinator,
+    log::LogContext,
+    metrics::Metrics,
+    net::Listener,
+    storage::{
+        CoordinatorStorage, Journal, SegmentStore,
+        disk::{DataDirLock, DiskJournal, DiskSegments},
+        memory::{MemoryJournal, MemorySegments},
+        projection::JournaledStorage,
+    },
+};
+
+/// Where the gateway listens, once it does.
+pub struct Addresses {
+    pub kafka: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+/// Serves until SIGTERM or SIGINT, then drains. `announce` is called when clients are served.
+pub async fn run(settings: Settings, announce: impl FnOnce(&Addresses)) -> anyhow::Result<()> {
+    let settings = Arc::new(settings);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let metrics = Arc::new(Metrics::new()?);
+    let mut stop_signals = StopSignals::new()?;
+    let (stop, stopped) = watch::channel(false);
+
+    // Clients that connect while the log is recovered wait in the backlog.
+    let listener = Listener::bind(settings.listen, settings.net.clone())
+        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let admin_listener = TcpListener::bind(settings.admin_listen)
+        .await
+        .with_context(|| format!("cannot listen on {} (admin)", settings.admin_listen))?;
+    let addresses = Addresses { kafka: listener.local_addr()?, admin: admin_listener.local_addr()? };
+    let admin = Admin::new(Arc::clone(&metrics), backend_name(settings.storage));
+    let admin_server = tokio::spawn(admin.clone().serve(admin_listener, stopped.clone()));
+
+    let storage = Storage::open(&settings, &clock).await?;
+    let broker = Arc::new(open_broker(&settings, &clock, &metrics, &storage, addresses.kafka).await?);
+    let gateway = Arc::new(Gateway { broker: Arc::clone(&broker), metrics });
+    let retention = tokio::spawn(enforce_retention(Arc::clone(&broker)));
+    let served = tokio::spawn(listener.run(gateway, stopped));
+    admin.set_ready(Arc::clone(&broker));
+    info!(kafka = %addresses.kafka, admin = %addresses.admin, storage = backend_name(settings.storage), "serving");
+    announce(&addresses);
+
+    stop_signals.wait().await;
+    info!("stopping");
+    // No new connections or requests; what waits for something to happen is answered; then everything is flushed.
+    stop.send_replace(true);
+    broker.begin_shutdown();
+    served.await?;
+    retention.abort();
+    broker.close().await;
+    storage.journal.close().await.context("cannot close the journal")?;
+    admin_server.abort();
+    info!("stopped");
+    Ok(())
+}
+
+/// The backend that the settings name.
+struct Storage {
+    journal: Arc<dyn Journal>,
+    segments: Arc<dyn SegmentStore>,
+    state: Arc<dyn CoordinatorStorage>,
+    /// Held as long as the data directory is in use.
+    _lock: Option<DataDirLock>,
+}
+
+impl Storage {
+    async fn open(settings: &Settings, _clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let shards = settings.groups.shards;
+        match settings.storage {
+            StorageKind::Memory => {
+                let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+                Ok(Self {
+                    segments: Arc::new(MemorySegments::new(settings.log.memory_bytes_max)),
+                    state: Arc::new(JournaledStorage::open(Arc::clone(&journal), shards).await?),
+                    journal,
+                    _lock: None,
+                })
+            }
+            StorageKind::Disk => {
+                let data_dir = &settings.data_dir;
+                std::fs::create_dir_all(data_dir)
+                    .with_context(|| format!("cannot create the data directory {}", data_dir.display()))?;
+                let lock = DataDirLock::acquire(data_dir)?;
+                let journal: Arc<dyn Journal> = Arc::new(
+                    DiskJournal::open(data_dir, settings.durability)
+                        .with_context(|| format!("cannot open the journal in {}", data_dir.display()))?,
+                );
+                Ok(Self {
+                    segments: Arc::new(DiskSegments::open(data_dir, settings.durability)?),
+                    state: Arc::new(JournaledStorage::open(Arc::clone(&journal), shards).await?),
+                    journal,
+                    _lock: Some(lock),
+                })
+            }
+            StorageKind::Filer => anyhow::bail!("the filer backend is not there yet"),
+        }
+    }
+}
+
+async fn open_broker(
+    settings: &Arc<Settings>,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+    storage: &Storage,
+    listening: SocketAddr,
+) -> anyhow::Result<Broker> {
+    let catalog =
+        Catalog::open(Arc::clone(&storage.journal), Arc::clone(clock), settings.broker.partitions_max).await?;
+    let producer_ids = ProducerIds::open(Arc::clone(&storage.journal)).await?;
+    let context = LogContext::new(Arc::clone(&storage.segments), Arc::clone(clock), settings);
+    let logs = Logs::open(Arc::new(context), Arc::clone(settings), &catalog).context("cannot open the partitions")?;
+    let coordinator =
+        Coordinator::open(Arc::clone(&storage.state), settings.groups.clone(), Arc::clone(clock)).await?;
+    Ok(Broker::new(BrokerParts {
+        settings: Arc::clone(settings),
+        clock: Arc::clone(clock),
+        catalog,
+        logs,
+        coordinator,
+        producer_ids,
+        metrics: Arc::clone(metrics),
+        advertised: advertised(settings, listening),
+    }))
+}
+
+/// What clients are told to connect to: the setting, else the address that was bound.
+fn advertised(settings: &Settings, listening: SocketAddr) -> HostPort {
+    match &settings.advertise {
+        Some(advertise) if advertise.port == 0 => HostPort { port: listening.port(), ..advertise.clone() },
+        Some(advertise) => advertise.clone(),
+        None => HostPort { host: listening.ip().to_string(), port: listening.port() },
+    }
+}
+
+async fn enforce_retention(broker: Arc<Broker>) {
+    let mut rounds = tokio::time::interval(broker.settings().log.retention_check.max(Duration::from_millis(100)));
+    loop {
+        rounds.tick().await;
+        let broker = Arc::clone(&broker);
+        // A failed round was logged; the next one tries again.
+        let _ = tokio::task::spawn_blocking(move || broker.enforce_retention()).await;
+    }
+}
+
+fn backend_name(storage: StorageKind) -> &'static str {
+    match storage {
+        StorageKind::Memory => "memory",
+        StorageKind::Disk => "disk",
+        StorageKind::Filer => "filer",
+    }
+}
+
+struct StopSignals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Files that open themselves when they are used, and a bound on how many stay open.
+
+use std::{
+    collections::VecDeque,
+    fs::{File, OpenOptions},
+    io::IoSlice,
+    path::PathBuf,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::segments::{failure, write_all};
+use crate::storage::{StorageError, segment::SegmentFile};
+
+/// One file that grows; see [`SegmentFile`].
+#[derive(Debug)]
+pub(super) struct DiskFile {
+    path: PathBuf,
+    keep_open: bool,
+    size_bytes: AtomicU64,
+    /// Appended to since the last sync: its descriptor stays, for a write error is reported to it.
+    dirty: AtomicBool,
+    /// Used since the cache looked last.
+    touched: AtomicBool,
+    handle: Mutex<Handle>,
+    descriptors: Arc<DescriptorCache>,
+}
+
+#[derive(Debug, Default)]
+struct Handle {
+    file: Option<Arc<File>>,
+    /// A sync failed, or a torn write could not be cut: no appends before a truncation.
+    refuses: bool,
+}
+
+impl DiskFile {
+    pub(super) fn new(
+        path: PathBuf,
+        size_bytes: u64,
+        keep_open: bool,
+        descriptors: Arc<DescriptorCache>,
+    ) -> Arc<dyn SegmentFile> {
+        let file = Arc::new(Self {
+            path,
+            keep_open,
+            size_bytes: AtomicU64::new(size_bytes),
+            dirty: AtomicBool::new(false),
+            touched: AtomicBool::new(false),
+            handle: Mutex::default(),
+            descriptors,
+        });
+        file.descriptors.introduce(&file);
+        file
+    }
+
+    fn file(&self, handle: &mut Handle) -> Result<Arc<File>, StorageError> {
+        if let Some(file) = &handle.file {
+            self.touched.store(true, Ordering::Relaxed);
+            return Ok(Arc::clone(file));
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .open(&self.path)
+            .map_err(|error| failure("open", &self.path, &error))?;
+        let file = Arc::new(file);
+        if self.keep_open {
+            handle.file = Some(Arc::clone(&file));
+            self.touched.store(true, Ordering::Relaxed);
+            self.descriptors.opened.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(file)
+    }
+
+    fn close(&self, handle: &mut Handle) {
+        if handle.file.take().is_some() {
+            self.descriptors.opened.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl SegmentFile for DiskFile {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes.load(Ordering::Acquire)
+    }
+
+    fn append(&self, parts: &[IoSlice<'_>]) -> Result<u64, StorageError> {
+        self.descriptors.make_room();
+        let mut handle = self.handle.lock();
+        if handle.refuses {
+            return Err(StorageError::Unavailable(format!("{} awaits repair", self.path.display())));
+        }
+        let file = self.file(&mut handle)?;
+        let position = self.size_bytes.load(Ordering::Acquire);
+        self.dirty.store(true, Ordering::Relaxed);
+        match write_all(&file, parts) {
+            Ok(written) => {
+                self.size_bytes.store(position + written, Ordering::Release);
+                Ok(position)
+            }
+            Err(error) => {
+                let cause = failure("append to", &self.path, &error);
+                if let Err(error) = file.set_len(position) {
+                    handle.refuses = true;
+                    self.close(&mut handle);
+                    return Err(StorageError::Unavailable(format!("{cause}; and cannot cut the torn write: {error}")));
+                }
+                Err(cause)
+            }
+        }
+    }
+
+    fn read(&self, position: u64, length: usize) -> Result<Bytes, StorageError> {
+        let available = self.size_bytes().saturating_sub(position);
+        let length = usize::try_from(available).unwrap_or(usize::MAX).min(length);
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        self.descriptors.make_room();
+        let file = self.file(&mut self.handle.lock())?;
+        let mut buffer = Vec::with_capacity(length);
+        while buffer.len() < length {
+            let at = position + buffer.len() as u64;
+            match rustix::io::pread(&*file, rustix::buffer::spare_capacity(&mut buffer), at) {
+                Ok(0) => break,
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(failure("read", &self.path, &error.into())),
+            }
+        }
+        // The allocator may have given more than was asked for.
+        buffer.truncate(length);
+        Ok(Bytes::from(buffer))
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        let file = self.file(&mut self.handle.lock())?;
+        self.dirty.store(false, Ordering::Relaxed);
+        match file.sync_data() {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                // The kernel reports a lost write once: a second sync of this descriptor would lie.
+                let mut handle = self.handle.lock();
+                handle.refuses = true;
+                self.close(&mut handle);
+                Err(failure("sync", &self.path, &error))
+            }
+        }
+    }
+
+    fn truncate(&self, size_bytes: u64) -> Result<(), StorageError> {
+        let mut handle = self.handle.lock();
+        self.close(&mut handle);
+        let file = self.file(&mut handle)?;
+        let cut = file.set_len(size_bytes).and_then(|()| file.sync_data());
+        match cut {
+            Ok(()) => {
+                handle.refuses = false;
+                self.dirty.store(false, Ordering::Relaxed);
+                self.size_bytes.store(size_bytes, Ordering::Release);
+                Ok(())
+            }
+            Err(error) => {
+                handle.refuses = true;
+                self.close(&mut handle);
+                Err(failure("truncate", &self.path, &error))
+            }
+        }
+    }
+}
+
+impl Drop for DiskFile {
+    fn drop(&mut self) {
+        if self.handle.get_mut().file.is_some() {
+            self.descriptors.opened.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Keeps the number of open files near a bound: a clock hand passes over the files and closes those that were not used
+/// since its last pass and that have nothing unsynced.
+#[derive(Debug)]
+pub(super) struct DescriptorCache {
+    max: usize,
+    opened: AtomicU64,
+    clock: Mutex<VecDeque<Weak<DiskFile>>>,
+}
+
+impl DescriptorCache {
+    pub(super) fn new(max: usize) -> Self {
+        Self { max: max.max(1), opened: AtomicU64::new(0), clock: Mutex::default() }
+    }
+
+    fn introduce(&self, file: &Arc<DiskFile>) {
+        if file.keep_open {
+            self.clock.lock().push_back(Arc::downgrade(file));
+        }
+    }
+
+    /// Closes a few files when the bound is passed. Never called with a file's lock held.
+    fn make_room(&self) {
+        if (self.opened.load(Ordering::Relaxed) as usize) < self.max {
+            return;
+        }
+        let mut clock = self.clock.lock();
+        let steps = clock.len().min(STEPS_MAX);
+        for _ in 0..steps {
+            let Some(weak) = clock.pop_front() else { return };
+            let Some(file) = weak.upgrade() else { continue };
+            clock.push_back(weak);
+            if file.touched.swap(false, Ordering::Relaxed) || file.dirty.load(Ordering::Relaxed) {
+                continue;
+            }
+            let Some(mut handle) = file.handle.try_lock() else { continue };
+            file.close(&mut handle);
+            if (self.opened.load(Ordering::Relaxed) as usize) < self.max {
+                return;
+            }
+        }
+    }
+}
+
+/// Files looked at for one that is opened: bounds the time of a call.
+const STEPS_MAX: usize = 64;

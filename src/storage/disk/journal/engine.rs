@@ -1,0 +1,401 @@
+//! The queue before the writer, and the thread that works it off and looks after the files.
+
+use std::{
+    collections::HashMap,
+    mem,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use tokio::sync::watch;
+
+use super::{
+    JournalOptions, JournalStats, TICK,
+    compact::Compaction,
+    contents::{FileSet, Fold, LogEnd, StoredFile, fold_frame, visit_log},
+    reader::corrupt,
+    writer::{Pending, Status, Writer},
+};
+use crate::{
+    clock::Clock,
+    config::Durability,
+    storage::{ShardId, StorageError, disk::files::Files},
+};
+
+/// What the handle, its thread and a running compaction share. Locks are taken in the order of the fields.
+pub(super) struct Engine {
+    writer: Mutex<Writer>,
+    set: Mutex<FileSet>,
+    queue: Mutex<Queue>,
+    /// Something for the thread to do.
+    wake: Condvar,
+    files: Files,
+    dir: PathBuf,
+    options: JournalOptions,
+    clock: Arc<dyn Clock>,
+    status: Arc<Status>,
+    /// Size of the logs at which the next compaction begins.
+    compact_at_bytes: AtomicU64,
+    compacting: AtomicBool,
+    stop_compaction: AtomicBool,
+    appends: AtomicU64,
+    compactions: AtomicU64,
+    closed: watch::Sender<Option<Result<(), StorageError>>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    pending: Vec<Pending>,
+    pending_bytes: usize,
+    /// The thread has something to look after besides `pending`.
+    upkeep: bool,
+    /// The thread wakes up by itself, to sync or to repair.
+    ticking: bool,
+    closed: bool,
+    /// What opening read of shards that were neither replayed nor appended to.
+    unclaimed: Fold,
+}
+
+impl Engine {
+    pub(super) fn new(
+        files: Files,
+        dir: PathBuf,
+        options: JournalOptions,
+        clock: Arc<dyn Clock>,
+        writer: Writer,
+        set: FileSet,
+        fold: Fold,
+    ) -> Self {
+        let live_bytes: usize = fold.values().flatten().map(|(key, value)| key.len() + value.len()).sum();
+        let compact_at_bytes = options.compact_bytes_min.max(live_bytes as u64);
+        Self {
+            status: Arc::clone(writer.status()),
+            writer: Mutex::new(writer),
+            set: Mutex::new(set),
+            queue: Mutex::new(Queue { unclaimed: fold, upkeep: true, ..Queue::default() }),
+            wake: Condvar::new(),
+            files,
+            dir,
+            options,
+            clock,
+            compact_at_bytes: AtomicU64::new(compact_at_bytes),
+            compacting: AtomicBool::new(false),
+            stop_compaction: AtomicBool::new(false),
+            appends: AtomicU64::new(0),
+            compactions: AtomicU64::new(0),
+            closed: watch::Sender::new(None),
+        }
+    }
+
+    /// Gives `pending` its place in the order, and sees to it that it is written.
+    pub(super) fn append(&self, shard: ShardId, pending: Pending) {
+        let mut queue = self.queue.lock();
+        let refusal = if queue.closed {
+            Some(StorageError::Closed)
+        } else if queue.pending_bytes > self.options.queue_bytes_max {
+            Some(StorageError::Unavailable("too much waits to be written to the journal".to_owned()))
+        } else {
+            None
+        };
+        if let Some(error) = refusal {
+            drop(queue);
+            return (pending.done)(Err(error));
+        }
+        if !queue.unclaimed.is_empty() {
+            // What opening has read of this shard is not the latest any more.
+            queue.unclaimed.remove(&shard);
+        }
+        queue.pending_bytes += pending.frame.len_bytes();
+        queue.pending.push(pending);
+        drop(queue);
+        match self.options.durability {
+            Durability::Sync => _ = self.wake.notify_one(),
+            Durability::Os => self.write_here(),
+        }
+    }
+
+    /// Writes what waits on the caller's thread. When somebody else is writing, he takes it along: he looks at the queue once
+    /// more after he has let go of the writer.
+    fn write_here(&self) {
+        loop {
+            let Some(mut writer) = self.writer.try_lock() else { return };
+            if writer.is_broken() {
+                // Repairing waits for the disk: that is for the thread.
+                return self.ask_for_upkeep();
+            }
+            self.work_off(&mut writer);
+            self.plan_upkeep(writer);
+            if self.queue.lock().pending.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Commits what waits until nothing does. After a failure all that was waiting by then fails too: it may rest on
+    /// what has failed.
+    fn work_off(&self, writer: &mut Writer) {
+        loop {
+            let pending = self.take_pending();
+            if pending.is_empty() {
+                return;
+            }
+            let count = pending.len() as u64;
+            match writer.commit(pending) {
+                Ok(()) => _ = self.appends.fetch_add(count, Ordering::Relaxed),
+                Err(error) => {
+                    for pending in self.take_pending() {
+                        (pending.done)(Err(error.clone()));
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take_pending(&self) -> Vec<Pending> {
+        let mut queue = self.queue.lock();
+        queue.pending_bytes = 0;
+        mem::take(&mut queue.pending)
+    }
+
+    /// Wakes the thread when `writer` needs it, and lets go of the writer.
+    fn plan_upkeep(&self, writer: MutexGuard<'_, Writer>) {
+        let much = writer.unsynced_bytes() >= self.options.background_sync_bytes || self.wants_compaction(&writer);
+        let now = much && !writer.is_broken();
+        let later = writer.unsynced_bytes() > 0 || writer.is_broken();
+        drop(writer);
+        if now || later {
+            let mut queue = self.queue.lock();
+            let wake = (now && !queue.upkeep) || (later && !queue.ticking);
+            queue.upkeep |= now;
+            queue.ticking |= later;
+            if wake {
+                self.wake.notify_one();
+            }
+        }
+    }
+
+    fn ask_for_upkeep(&self) {
+        self.queue.lock().upkeep = true;
+        self.wake.notify_one();
+    }
+
+    /// The thread's life.
+    pub(super) fn run(self: Arc<Self>) {
+        let mut compaction: Option<JoinHandle<()>> = None;
+        loop {
+            let closing = self.wait_for_work();
+            let mut writer = self.writer.lock();
+            self.work_off(&mut writer);
+            drop(writer);
+            if closing {
+                break;
+            }
+            self.look_after(&mut compaction);
+        }
+        self.stop_compaction.store(true, Ordering::Relaxed);
+        if let Some(compaction) = compaction {
+            join(compaction);
+        }
+        // Nothing can have been appended since the queue was closed and worked off.
+        let outcome = self.writer.lock().close();
+        self.closed.send_replace(Some(outcome));
+    }
+
+    /// Returns when there is something to write or to look after; true when the journal is to be closed.
+    fn wait_for_work(&self) -> bool {
+        let mut queue = self.queue.lock();
+        loop {
+            if queue.closed || queue.upkeep || !queue.pending.is_empty() {
+                queue.upkeep = false;
+                return queue.closed;
+            }
+            if queue.ticking {
+                if self.wake.wait_for(&mut queue, TICK).timed_out() {
+                    queue.ticking = false;
+                    return queue.closed;
+                }
+            } else {
+                self.wake.wait(&mut queue);
+            }
+        }
+    }
+
+    /// Syncs, repairs and compacts as far as that is due.
+    fn look_after(self: &Arc<Self>, compaction: &mut Option<JoinHandle<()>>) {
+        let mut writer = self.writer.lock();
+        if writer.recover().is_ok()
+            && let Some(unsynced) = writer.unsynced()
+        {
+            // Appends go on meanwhile.
+            drop(writer);
+            let outcome = unsynced.sync();
+            writer = self.writer.lock();
+            // A failure is kept by the writer, and answers the appends that follow.
+            _ = writer.synced(&unsynced, outcome);
+        }
+        if self.wants_compaction(&writer) && !writer.is_broken() {
+            if let Some(finished) = compaction.take() {
+                join(finished);
+            }
+            *compaction = self.begin_compaction(&mut writer);
+        }
+        self.plan_upkeep(writer);
+    }
+
+    fn wants_compaction(&self, writer: &Writer) -> bool {
+        !self.compacting.load(Ordering::Relaxed)
+            && self.set.lock().sealed_bytes() + writer.end_bytes() >= self.compact_at_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Seals the newest log and starts a thread that replaces everything sealed by a snapshot.
+    fn begin_compaction(self: &Arc<Self>, writer: &mut Writer) -> Option<JoinHandle<()>> {
+        let sealed = match writer.roll(salt(&*self.clock)) {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                tracing::warn!(%error, "could not begin a new log of the journal");
+                self.compact_later(writer.end_bytes());
+                return None;
+            }
+        };
+        self.set.lock().sealed.push(sealed);
+        self.compacting.store(true, Ordering::Relaxed);
+        let engine = Arc::clone(self);
+        let started = thread::Builder::new().name("journal-compact".to_owned()).spawn(move || {
+            engine.compact();
+            engine.compacting.store(false, Ordering::Relaxed);
+        });
+        if let Err(error) = &started {
+            tracing::warn!(%error, "could not start a compaction of the journal");
+            self.compacting.store(false, Ordering::Relaxed);
+            self.compact_later(writer.end_bytes());
+        }
+        started.ok()
+    }
+
+    fn compact(&self) {
+        let replaced = self.set.lock().clone();
+        let compaction = Compaction {
+            files: &self.files,
+            dir: &self.dir,
+            slice_bytes: self.options.compact_slice_bytes,
+            stop: &self.stop_compaction,
+        };
+        match compaction.run(&replaced, salt(&*self.clock)) {
+            Ok(snapshot) => {
+                let live_bytes = snapshot.size_bytes;
+                self.replace(&replaced, snapshot);
+                self.compact_at_bytes.store(self.options.compact_bytes_min.max(live_bytes), Ordering::Relaxed);
+                self.compactions.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(files = replaced.sealed.len(), live_bytes, "compacted the journal");
+                if let Err(error) = compaction.discard(&replaced) {
+                    // They are found and removed when the journal is opened again.
+                    tracing::warn!(%error, "could not remove what a snapshot of the journal has replaced");
+                }
+            }
+            Err(StorageError::Closed) => {}
+            Err(error) => {
+                tracing::warn!(%error, "could not compact the journal");
+                self.compact_later(replaced.sealed_bytes());
+            }
+        }
+    }
+
+    /// After a failure: not before the logs have grown once more by what makes a compaction worth it.
+    fn compact_later(&self, log_bytes: u64) {
+        let at = log_bytes.saturating_add(self.options.compact_bytes_min);
+        self.compact_at_bytes.store(at, Ordering::Relaxed);
+    }
+
+    fn replace(&self, replaced: &FileSet, snapshot: StoredFile) {
+        let mut set = self.set.lock();
+        set.snapshot = Some(snapshot);
+        set.sealed.retain(|log| !replaced.sealed.iter().any(|gone| gone.path == log.path));
+    }
+
+    /// What opening read of `shard`, if that is still the latest.
+    pub(super) fn take_unclaimed(&self, shard: ShardId) -> Option<HashMap<Bytes, Bytes>> {
+        self.queue.lock().unclaimed.remove(&shard)
+    }
+
+    /// Reads the latest acknowledged values of `shard` from the files.
+    pub(super) fn read_shard(&self, shard: ShardId) -> Result<HashMap<Bytes, Bytes>, StorageError> {
+        let mut attempts = 0;
+        loop {
+            let writer = self.writer.lock();
+            let (active, end) = writer.acknowledged();
+            let set = self.set.lock().clone();
+            drop(writer);
+            let mut fold = Fold::new();
+            let mut visit = |frame: &super::frame::Frame| {
+                if frame.shard == shard { fold_frame(&mut fold, frame) } else { Ok(()) }
+            };
+            let read = set.visit(&mut visit).and_then(|mut next_sequence| {
+                let LogEnd { offset, broken, .. } = visit_log(&active, Some(end), &mut next_sequence, &mut visit)?;
+                broken.map_or(Ok(()), |what| Err(corrupt(&active, offset, what)))
+            });
+            attempts += 1;
+            match read {
+                Ok(()) => return Ok(fold.remove(&shard).unwrap_or_default()),
+                // A compaction may have replaced the files meanwhile.
+                Err(_) if attempts < READ_ATTEMPTS_MAX && self.set_changed(&set) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn set_changed(&self, since: &FileSet) -> bool {
+        !self.set.lock().paths().eq(since.paths())
+    }
+
+    pub(super) fn health(&self) -> Result<(), StorageError> {
+        if self.queue.lock().closed {
+            return Err(StorageError::Closed);
+        }
+        self.status.health()
+    }
+
+    pub(super) fn stats(&self) -> JournalStats {
+        let set = self.set.lock();
+        JournalStats {
+            appends: self.appends.load(Ordering::Relaxed),
+            syncs: self.status.syncs.load(Ordering::Relaxed),
+            compactions: self.compactions.load(Ordering::Relaxed),
+            log_bytes: set.sealed_bytes() + self.status.end_bytes.load(Ordering::Relaxed),
+            snapshot_bytes: set.snapshot.as_ref().map_or(0, |snapshot| snapshot.size_bytes),
+        }
+    }
+
+    /// Refuses appends from now on; the thread finishes what waits.
+    pub(super) fn begin_close(&self) {
+        self.queue.lock().closed = true;
+        self.stop_compaction.store(true, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// The outcome of closing, when the thread has come to it.
+    pub(super) async fn closed(&self) -> Result<(), StorageError> {
+        let mut closed = self.closed.subscribe();
+        let outcome = closed.wait_for(Option::is_some).await;
+        outcome.map_or(Err(StorageError::Closed), |outcome| outcome.clone().unwrap_or(Err(StorageError::Closed)))
+    }
+}
+
+/// A salt for a new file.
+pub(super) fn salt(clock: &dyn Clock) -> u32 {
+    clock.uuid().as_u128() as u32
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a compaction of the journal panicked");
+    }
+}
+
+const READ_ATTEMPTS_MAX: u32 = 16;

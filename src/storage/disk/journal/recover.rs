@@ -1,0 +1,156 @@
+//! Opening: which files count, what they hold, and where the next append goes.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    contents::{FIRST_SEQUENCE, FileSet, Fold, LOG_START, StoredFile, fold_frame, visit_log},
+    header::{EXTENSION_UNFINISHED, FileKind, Header, parse_name},
+    reader::{corrupt, examine_tail},
+};
+use crate::storage::{
+    StorageError,
+    disk::files::{DiskFile, Files, io_error},
+};
+
+/// A journal as it was found.
+pub(super) struct Recovered {
+    pub(super) fold: Fold,
+    pub(super) set: FileSet,
+    pub(super) active: ActiveLog,
+}
+
+/// The log that takes appends.
+pub(super) struct ActiveLog {
+    pub(super) file: DiskFile,
+    pub(super) salt: u32,
+    /// Behind the last frame; all before it is durable.
+    pub(super) end: u64,
+    pub(super) next_sequence: u64,
+}
+
+/// Reads the journal in `dir`, or begins one; removes what a crash left unfinished. `salt` is used for a new file.
+pub(super) fn recover(files: &Files, dir: &Path, salt: u32) -> Result<Recovered, StorageError> {
+    create_dir(files, dir)?;
+    let mut listing = list(files, dir)?;
+    let Some(set) = listing.supersede()? else {
+        let active = create_log(files, dir, FIRST_SEQUENCE, salt)?;
+        return Ok(Recovered { fold: Fold::new(), set: FileSet::default(), active });
+    };
+    let mut fold = Fold::new();
+    let mut next_sequence = set.visit(&mut |frame| fold_frame(&mut fold, frame))?;
+    let active = open_active(files, &listing.active, &mut next_sequence, &mut fold)?;
+    for path in listing.superseded {
+        files.remove(&path)?;
+    }
+    Ok(Recovered { fold, set, active })
+}
+
+/// Begins a log whose first append will be `sequence`. It exists whole or not at all.
+pub(super) fn create_log(files: &Files, dir: &Path, sequence: u64, salt: u32) -> Result<ActiveLog, StorageError> {
+    let header = Header { kind: FileKind::Log, salt, sequence };
+    let path = log_path(dir, sequence);
+    let file = files.create(path.with_extension(EXTENSION_UNFINISHED))?;
+    file.write_at(&header.encode(), 0)?;
+    let file = files.publish(file, path)?;
+    Ok(ActiveLog { file, salt, end: LOG_START, next_sequence: sequence })
+}
+
+/// The file of the log whose first append is `sequence`.
+pub(super) fn log_path(dir: &Path, sequence: u64) -> PathBuf {
+    Header { kind: FileKind::Log, salt: 0, sequence }.path(dir)
+}
+
+/// Reads the newest log and cuts what a crash left behind its last whole frame. Damage to what was durable is an error.
+fn open_active(
+    files: &Files,
+    path: &Path,
+    next_sequence: &mut u64,
+    fold: &mut Fold,
+) -> Result<ActiveLog, StorageError> {
+    let log = visit_log(path, None, next_sequence, &mut |frame| fold_frame(fold, frame))?;
+    let file = files.open(path.to_owned())?;
+    if let Some(what) = log.broken {
+        let tail = examine_tail(path, log.salt, log.offset, *next_sequence)?;
+        if let Some(proof_at) = tail.proof_at {
+            let what = format!("{what}, and the frame at byte {proof_at} was written after this one was durable");
+            return Err(corrupt(path, log.offset, &what));
+        }
+        if tail.written_bytes > 0 {
+            tracing::warn!(
+                file = %path.display(), offset = log.offset, bytes = tail.written_bytes, what,
+                "cut the unfinished end of the journal"
+            );
+        }
+        file.truncate(log.offset)?;
+    }
+    // What a killed process had written may not be on the disk yet, and from here on counts as durable.
+    file.sync_all()?;
+    Ok(ActiveLog { file, salt: log.salt, end: log.offset, next_sequence: *next_sequence })
+}
+
+/// The journal files of a directory.
+#[derive(Debug, Default)]
+struct Listing {
+    /// Each with its sequence, ascending.
+    snapshots: Vec<(u64, PathBuf)>,
+    logs: Vec<(u64, PathBuf)>,
+    /// After [`supersede`](Self::supersede): the newest log, and what the newest snapshot replaces.
+    active: PathBuf,
+    superseded: Vec<PathBuf>,
+}
+
+impl Listing {
+    /// Takes the files apart into those that count, the newest log, and those that a snapshot has replaced. None when
+    /// there is no file at all.
+    fn supersede(&mut self) -> Result<Option<FileSet>, StorageError> {
+        let snapshot = self.snapshots.pop();
+        self.superseded.extend(self.snapshots.drain(..).map(|(_, path)| path));
+        if let Some((sequence, path)) = &snapshot {
+            // A snapshot is only made after the log that follows it exists.
+            let first_kept = self.logs.iter().position(|(first, _)| *first == sequence.saturating_add(1));
+            let first_kept =
+                first_kept.ok_or_else(|| corrupt(path, 0, "the log that follows this snapshot is missing"))?;
+            self.superseded.extend(self.logs.drain(..first_kept).map(|(_, path)| path));
+        }
+        let Some((_, active)) = self.logs.pop() else { return Ok(None) };
+        self.active = active;
+        let stored = |path: PathBuf| -> Result<StoredFile, StorageError> {
+            let metadata = fs::metadata(&path).map_err(|error| io_error("read", &path, &error))?;
+            Ok(StoredFile { size_bytes: metadata.len(), path })
+        };
+        let snapshot = snapshot.map(|(_, path)| stored(path)).transpose()?;
+        let sealed = self.logs.drain(..).map(|(_, path)| stored(path)).collect::<Result<_, _>>()?;
+        Ok(Some(FileSet { snapshot, sealed }))
+    }
+}
+
+fn list(files: &Files, dir: &Path) -> Result<Listing, StorageError> {
+    let unreadable = |error: io::Error| io_error("list", dir, &error);
+    let mut listing = Listing::default();
+    for entry in fs::read_dir(dir).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        match parse_name(&path) {
+            Some((FileKind::Snapshot, sequence)) => listing.snapshots.push((sequence, path)),
+            Some((FileKind::Log, sequence)) => listing.logs.push((sequence, path)),
+            None if path.extension().is_some_and(|extension| extension == EXTENSION_UNFINISHED) => {
+                files.remove(&path)?;
+            }
+            None => tracing::warn!(file = %path.display(), "passed over a file that is not the journal's"),
+        }
+    }
+    listing.snapshots.sort();
+    listing.logs.sort();
+    Ok(listing)
+}
+
+/// Creates `dir` and makes it durable.
+fn create_dir(files: &Files, dir: &Path) -> Result<(), StorageError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(dir).map_err(|error| io_error("create", dir, &error))?;
+    dir.parent().map_or(Ok(()), |parent| files.sync_dir(parent))
+}

@@ -1,0 +1,255 @@
+//! Partition directories in Kafka's own layout: `<data>/topics/<topic>-<partition>/`.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, IoSlice, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+
+use super::descriptors::{DescriptorCache, DiskFile};
+use crate::{
+    model::TopicPartition,
+    storage::{
+        StorageError,
+        segment::{FileEntry, OpenMode, SegmentFile, SegmentStore},
+    },
+};
+
+/// The default backend of records.
+#[derive(Debug)]
+pub struct DiskSegments {
+    root: PathBuf,
+    descriptors: Arc<DescriptorCache>,
+    deletions: AtomicU64,
+}
+
+impl DiskSegments {
+    /// Opens `<data_dir>/topics`, creating it, and finishes deletions that a crash cut short. At most about
+    /// `open_files_max` segments are held open.
+    pub fn open(data_dir: &Path, open_files_max: usize) -> Result<Self, StorageError> {
+        let root = data_dir.join(TOPICS);
+        fs::create_dir_all(&root).map_err(|error| failure("create", &root, &error))?;
+        sync_path(data_dir)?;
+        for entry in fs::read_dir(&root).map_err(|error| failure("list", &root, &error))? {
+            let entry = entry.map_err(|error| failure("list", &root, &error))?;
+            if entry.file_name().to_string_lossy().starts_with(DELETED) {
+                remove_all(&entry.path())?;
+            }
+        }
+        let descriptors = Arc::new(DescriptorCache::new(open_files_max));
+        Ok(Self { root, descriptors, deletions: AtomicU64::new(0) })
+    }
+
+    /// The directory of a partition, whose name the catalogue has checked; checked again, for a path part must never
+    /// leave its directory.
+    fn directory(&self, partition: &TopicPartition) -> Result<PathBuf, StorageError> {
+        let topic = &*partition.topic;
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if topic.is_empty() || topic.len() > TOPIC_BYTES_MAX || !topic.bytes().all(is_plain) || partition.partition < 0
+        {
+            return Err(StorageError::Unavailable(format!("{partition} names no directory")));
+        }
+        Ok(self.root.join(format!("{topic}-{}", partition.partition)))
+    }
+
+    fn path(&self, partition: &TopicPartition, name: &str) -> Result<PathBuf, StorageError> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if name.is_empty() || name.starts_with('.') || !name.bytes().all(is_plain) {
+            return Err(StorageError::Unavailable(format!("{name} names no file")));
+        }
+        Ok(self.directory(partition)?.join(name))
+    }
+}
+
+impl SegmentStore for DiskSegments {
+    fn list(&self, partition: &TopicPartition) -> Result<Vec<FileEntry>, StorageError> {
+        let directory = self.directory(partition)?;
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failure("list", &directory, &error)),
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|error| failure("list", &directory, &error))?;
+            let metadata = entry.metadata().map_err(|error| failure("look at", &entry.path(), &error))?;
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                files.push(FileEntry { name, size_bytes: metadata.len() });
+            }
+        }
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    fn open(
+        &self,
+        partition: &TopicPartition,
+        name: &str,
+        mode: OpenMode,
+    ) -> Result<Arc<dyn SegmentFile>, StorageError> {
+        let path = self.path(partition, name)?;
+        let size_bytes = match (fs::metadata(&path), mode) {
+            (Ok(metadata), _) => metadata.len(),
+            (Err(error), OpenMode::Existing) if error.kind() == ErrorKind::NotFound => {
+                return Err(StorageError::Corrupt(format!("{} is missing", path.display())));
+            }
+            (Err(error), OpenMode::Create | OpenMode::CreateTransient) if error.kind() == ErrorKind::NotFound => {
+                create(&path)?;
+                0
+            }
+            (Err(error), _) => return Err(failure("look at", &path, &error)),
+        };
+        let keep_open = mode != OpenMode::CreateTransient;
+        Ok(DiskFile::new(path, size_bytes, keep_open, Arc::clone(&self.descriptors)))
+    }
+
+    fn read_whole(&self, partition: &TopicPartition, name: &str) -> Result<Option<Bytes>, StorageError> {
+        let path = self.path(partition, name)?;
+        match fs::read(&path) {
+            Ok(contents) => Ok(Some(Bytes::from(contents))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failure("read", &path, &error)),
+        }
+    }
+
+    fn write_whole(
+        &self,
+        partition: &TopicPartition,
+        name: &str,
+        contents: &[u8],
+        durable: bool,
+    ) -> Result<(), StorageError> {
+        let path = self.path(partition, name)?;
+        let temporary = path.with_file_name(format!("{name}{TEMPORARY}"));
+        let write = || -> io::Result<()> {
+            let mut file = match File::create(&temporary) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    fs::create_dir_all(self.directory(partition).map_err(io::Error::other)?)?;
+                    File::create(&temporary)?
+                }
+                result => result?,
+            };
+            file.write_all(contents)?;
+            if durable {
+                file.sync_all()?;
+            }
+            fs::rename(&temporary, &path)
+        };
+        if let Err(error) = write() {
+            let _ = fs::remove_file(&temporary);
+            return Err(failure("write", &path, &error));
+        }
+        if durable { self.sync_directory(partition) } else { Ok(()) }
+    }
+
+    fn delete(&self, partition: &TopicPartition, name: &str) -> Result<(), StorageError> {
+        let path = self.path(partition, name)?;
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(failure("delete", &path, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync_directory(&self, partition: &TopicPartition) -> Result<(), StorageError> {
+        sync_path(&self.directory(partition)?)?;
+        sync_path(&self.root)
+    }
+
+    fn delete_partition(&self, partition: &TopicPartition) -> Result<(), StorageError> {
+        let directory = self.directory(partition)?;
+        let number = self.deletions.fetch_add(1, Ordering::Relaxed);
+        // Out of sight in one step; what a crash leaves of it, the next start removes.
+        let doomed = self.root.join(format!("{DELETED}{}-{number}", std::process::id()));
+        match fs::rename(&directory, &doomed) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failure("delete", &directory, &error)),
+            Ok(()) => {}
+        }
+        sync_path(&self.root)?;
+        remove_all(&doomed)
+    }
+
+    fn partitions(&self) -> Result<Vec<TopicPartition>, StorageError> {
+        let mut partitions = Vec::new();
+        for entry in fs::read_dir(&self.root).map_err(|error| failure("list", &self.root, &error))? {
+            let entry = entry.map_err(|error| failure("list", &self.root, &error))?;
+            let name = entry.file_name();
+            let Some((topic, partition)) = name.to_str().and_then(|name| name.rsplit_once('-')) else { continue };
+            match partition.parse() {
+                Ok(partition) if !topic.starts_with(DELETED) => partitions.push(TopicPartition::new(topic, partition)),
+                _ => {}
+            }
+        }
+        Ok(partitions)
+    }
+
+    fn size_bytes(&self) -> Result<u64, StorageError> {
+        let mut total = 0;
+        for partition in self.partitions()? {
+            total += self.list(&partition)?.iter().map(|file| file.size_bytes).sum::<u64>();
+        }
+        Ok(total)
+    }
+}
+
+/// An error of the file system as the kind that tells the log what to do.
+pub(super) fn failure(what: &str, path: &Path, error: &io::Error) -> StorageError {
+    let message = format!("cannot {what} {}: {error}", path.display());
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => StorageError::Full(message),
+        _ => StorageError::Unavailable(message),
+    }
+}
+
+/// Writes all of `parts`, going on after short writes.
+pub(super) fn write_all(mut file: &File, parts: &[IoSlice<'_>]) -> io::Result<u64> {
+    let total: usize = parts.iter().map(|part| part.len()).sum();
+    let mut written = file.write_vectored(parts)?;
+    while written < total {
+        let mut skip = written;
+        for part in parts {
+            let Some(rest) = part.get(skip..) else {
+                skip -= part.len();
+                continue;
+            };
+            skip = 0;
+            file.write_all(rest)?;
+            written += rest.len();
+        }
+    }
+    Ok(total as u64)
+}
+
+fn create(path: &Path) -> Result<(), StorageError> {
+    let open = || OpenOptions::new().create(true).append(true).open(path);
+    let result = match (open(), path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == ErrorKind::NotFound => {
+            fs::create_dir_all(parent).and_then(|()| open())
+        }
+        (result, _) => result,
+    };
+    result.map(drop).map_err(|error| failure("create", path, &error))
+}
+
+fn sync_path(path: &Path) -> Result<(), StorageError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(|error| failure("sync", path, &error))
+}
+
+fn remove_all(path: &Path) -> Result<(), StorageError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(failure("delete", path, &error)),
+        _ => Ok(()),
+    }
+}
+
+const TOPICS: &str = "topics";
+/// Prefix of directories that are being deleted; no topic name with a partition begins like it and parses.
+const DELETED: &str = ".deleted-";
+const TEMPORARY: &str = ".tmp";
+const TOPIC_BYTES_MAX: usize = 249;

@@ -1,0 +1,109 @@
+//! Offsets and groups over a [`Journal`](super::Journal): the disk backend of the coordinator.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{
+    CoordinatorRecord, CoordinatorStorage, OrderedJournal, ShardId, StorageError, StorageSize,
+    projection::{Projected, Projection},
+    records::{Decoder, encode},
+    shard_of,
+};
+
+/// Offsets and groups whose every change is an append to a journal. Reads come from memory and show a change when it
+/// is durable, in the journal's order, whether or not whoever made it still waits.
+pub struct JournaledStorage {
+    journal: Arc<dyn OrderedJournal>,
+    projection: Arc<Projection>,
+}
+
+impl JournaledStorage {
+    /// Replays the coordinator's shards 0 up to `shards` (at least one), which must be the number that the journal was
+    /// written with.
+    pub async fn open(journal: Arc<dyn OrderedJournal>, shards: u16) -> Result<Self, StorageError> {
+        let projection = Arc::new(Projection::new(shards));
+        let storage = Self { journal, projection };
+        for index in 0..storage.projection.shards() {
+            storage.reload(ShardId::group(index)).await?;
+        }
+        Ok(storage)
+    }
+
+    fn index(&self, shard: ShardId) -> Result<u16, StorageError> {
+        let index = shard.group_index().filter(|index| *index < self.projection.shards());
+        index.ok_or_else(|| StorageError::Corrupt(format!("shard {} is not one of the coordinator's", shard.0)))
+    }
+}
+
+#[async_trait]
+impl Projected for JournaledStorage {
+    fn projection(&self) -> &Arc<Projection> {
+        &self.projection
+    }
+
+    async fn store(&self, index: u16, records: Vec<CoordinatorRecord>) -> Result<(), StorageError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let encoded = records.iter().map(encode).collect();
+        let projection = Arc::clone(&self.projection);
+        let (tell, told) = oneshot::channel();
+        let done = move |outcome: Result<(), StorageError>| {
+            if outcome.is_ok() {
+                projection.apply(index, records);
+            }
+            // Nobody listens when the request has gone away; the change stands.
+            drop(tell.send(outcome));
+        };
+        self.journal.append_then(ShardId::group(index), encoded, Box::new(done));
+        told.await.unwrap_or(Err(StorageError::Closed))
+    }
+}
+
+#[async_trait]
+impl CoordinatorStorage for JournaledStorage {
+    async fn append(&self, shard: ShardId, records: Vec<CoordinatorRecord>) -> Result<(), StorageError> {
+        let index = self.index(shard)?;
+        // A record in another shard's part of the journal would not be found again.
+        if let Some(stray) = records.iter().find(|record| self.projection.index_of(record.group()) != index) {
+            let (group, shards) = (stray.group(), self.projection.shards());
+            let right = shard_of(group, shards);
+            return Err(StorageError::Corrupt(format!("group {group} is of shard {right} of {shards}, not {index}")));
+        }
+        self.store(index, records).await
+    }
+
+    async fn reload(&self, shard: ShardId) -> Result<(), StorageError> {
+        let index = self.index(shard)?;
+        for _ in 0..RELOAD_ATTEMPTS_MAX {
+            let version = self.projection.version(index);
+            let records = decode(self.journal.replay(shard).await?)?;
+            if self.projection.replace(index, version, records) {
+                return Ok(());
+            }
+        }
+        Err(StorageError::Unavailable(format!("shard {index} changes faster than it can be read")))
+    }
+
+    fn size(&self) -> StorageSize {
+        self.projection.size()
+    }
+}
+
+fn decode(entries: Vec<(Bytes, Bytes)>) -> Result<Vec<CoordinatorRecord>, StorageError> {
+    let mut decoder = Decoder::default();
+    let decoded = entries.into_iter().map(|(key, value)| {
+        let shown = key.clone();
+        decoder.decode(key, value).map_err(|error| {
+            let shown = shown.get(..KEY_BYTES_SHOWN).unwrap_or(&shown);
+            StorageError::Corrupt(format!("journal record \"{}\": {error}", shown.escape_ascii()))
+        })
+    });
+    decoded.collect()
+}
+
+const RELOAD_ATTEMPTS_MAX: u32 = 16;
+const KEY_BYTES_SHOWN: usize = 200;

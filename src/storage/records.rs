@@ -1,0 +1,292 @@
+//! The journal's bytes of offsets and groups.
+//!
+//! ```text
+//! key     1 · group length u32 · group · partition i32 · topic          an offset
+//!         2 · group length u32 · group                                  a group
+//! offset  version u8 = 1 · offset i64 · leader epoch i32 · commit time ms i64 · expire time ms i64 (-1: none)
+//!         · topic id 16 · pending u8 · producer id i64 · producer epoch i16 · shard epoch i32 · metadata
+//! group   version u8 = 1 · JSON of `GroupMetadata`
+//! ```
+//!
+//! Big-endian. `pending`, producer and shard epoch are there for transactional commits (KIP-447) and for several gateways
+//! over one store; until then they are 0, -1, -1 and -1, and an offset that is pending is refused rather than shown.
+
+use std::{collections::HashSet, sync::Arc};
+
+use bytes::{Buf, BufMut, Bytes};
+
+use super::{CoordinatorRecord, JournalRecord};
+use crate::model::{GroupId, GroupMetadata, OffsetMetadata, TopicId, TopicPartition};
+
+/// The journal record of a change.
+pub(super) fn encode(record: &CoordinatorRecord) -> JournalRecord {
+    match record {
+        CoordinatorRecord::Offset { group, partition, value } => {
+            JournalRecord { key: offset_key(group, partition), value: value.as_ref().map(encode_offset) }
+        }
+        CoordinatorRecord::Group { group, value } => {
+            JournalRecord { key: group_key(group), value: value.as_ref().map(encode_group) }
+        }
+    }
+}
+
+/// Reads records back; strings that repeat share their memory.
+#[derive(Debug, Default)]
+pub(super) struct Decoder {
+    strings: HashSet<Arc<str>>,
+}
+
+impl Decoder {
+    /// The change that sets `key` to `value`.
+    pub(super) fn decode(&mut self, mut key: Bytes, value: Bytes) -> Result<CoordinatorRecord, DecodeError> {
+        let kind = key.try_get_u8().map_err(|_| DecodeError::Key)?;
+        let group_bytes = key.try_get_u32().map_err(|_| DecodeError::Key)? as usize;
+        if group_bytes > key.len() {
+            return Err(DecodeError::Key);
+        }
+        let group = self.string(&key.split_to(group_bytes))?;
+        match kind {
+            KIND_OFFSET => {
+                let partition = key.try_get_i32().map_err(|_| DecodeError::Key)?;
+                let partition = TopicPartition { topic: self.string(&key)?, partition };
+                let value = self.offset(value)?;
+                Ok(CoordinatorRecord::Offset { group, partition, value: Some(value) })
+            }
+            KIND_GROUP if key.is_empty() => {
+                let value = decode_group(&group, value)?;
+                Ok(CoordinatorRecord::Group { group, value: Some(value) })
+            }
+            _ => Err(DecodeError::Key),
+        }
+    }
+
+    fn offset(&mut self, mut value: Bytes) -> Result<OffsetMetadata, DecodeError> {
+        if value.try_get_u8().map_err(|_| DecodeError::Value)? != VERSION_OFFSET {
+            return Err(DecodeError::Version);
+        }
+        if value.len() < OFFSET_FIXED_BYTES {
+            return Err(DecodeError::Value);
+        }
+        let offset = value.get_i64();
+        let leader_epoch = value.get_i32();
+        let commit_timestamp_ms = value.get_i64();
+        let expire_timestamp_ms = Some(value.get_i64()).filter(|expires| *expires != NO_EXPIRY);
+        let topic_id = TopicId::from_u128(value.get_u128());
+        if value.get_u8() != NOT_PENDING {
+            return Err(DecodeError::Version);
+        }
+        value.advance(RESERVED_BYTES);
+        let metadata = self.string(&value)?;
+        Ok(OffsetMetadata { offset, leader_epoch, metadata, commit_timestamp_ms, expire_timestamp_ms, topic_id })
+    }
+
+    fn string(&mut self, bytes: &[u8]) -> Result<Arc<str>, DecodeError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::Utf8)?;
+        if let Some(known) = self.strings.get(text) {
+            return Ok(Arc::clone(known));
+        }
+        let string = Arc::<str>::from(text);
+        if self.strings.len() < SHARED_STRINGS_MAX {
+            self.strings.insert(Arc::clone(&string));
+        }
+        Ok(string)
+    }
+}
+
+/// Why a journal record is no change of offsets or groups.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum DecodeError {
+    #[error("the key is malformed")]
+    Key,
+    #[error("the value is malformed")]
+    Value,
+    #[error("the value was written by a newer program")]
+    Version,
+    #[error("a name is not UTF-8")]
+    Utf8,
+    #[error("the group's JSON is malformed: {0}")]
+    Json(String),
+    #[error("the group in the value is not that of the key")]
+    OtherGroup,
+}
+
+fn offset_key(group: &str, partition: &TopicPartition) -> Bytes {
+    let mut key = Vec::with_capacity(1 + 4 + group.len() + 4 + partition.topic.len());
+    put_group(&mut key, KIND_OFFSET, group);
+    key.put_i32(partition.partition);
+    key.put_slice(partition.topic.as_bytes());
+    key.into()
+}
+
+fn group_key(group: &str) -> Bytes {
+    let mut key = Vec::with_capacity(1 + 4 + group.len());
+    put_group(&mut key, KIND_GROUP, group);
+    key.into()
+}
+
+fn put_group(key: &mut Vec<u8>, kind: u8, group: &str) {
+    key.put_u8(kind);
+    // A name came in a frame of at most 2 GiB.
+    key.put_u32(u32::try_from(group.len()).unwrap_or(u32::MAX));
+    key.put_slice(group.as_bytes());
+}
+
+fn encode_offset(value: &OffsetMetadata) -> Bytes {
+    let mut bytes = Vec::with_capacity(1 + OFFSET_FIXED_BYTES + value.metadata.len());
+    bytes.put_u8(VERSION_OFFSET);
+    bytes.put_i64(value.offset);
+    bytes.put_i32(value.leader_epoch);
+    bytes.put_i64(value.commit_timestamp_ms);
+    bytes.put_i64(value.expire_timestamp_ms.unwrap_or(NO_EXPIRY));
+    bytes.put_u128(value.topic_id.as_u128());
+    bytes.put_u8(NOT_PENDING);
+    bytes.put_i64(-1);
+    bytes.put_i16(-1);
+    bytes.put_i32(-1);
+    bytes.put_slice(value.metadata.as_bytes());
+    bytes.into()
+}
+
+fn encode_group(value: &GroupMetadata) -> Bytes {
+    let mut bytes = vec![VERSION_GROUP];
+    // Strings, numbers and lists cannot fail to become JSON, and a vector takes all bytes.
+    let written = serde_json::to_writer(&mut bytes, value);
+    debug_assert!(written.is_ok(), "{written:?}");
+    bytes.into()
+}
+
+fn decode_group(group: &GroupId, mut value: Bytes) -> Result<GroupMetadata, DecodeError> {
+    if value.try_get_u8().map_err(|_| DecodeError::Value)? != VERSION_GROUP {
+        return Err(DecodeError::Version);
+    }
+    let decoded: GroupMetadata =
+        serde_json::from_slice(&value).map_err(|error| DecodeError::Json(error.to_string()))?;
+    if decoded.group_id == *group { Ok(decoded) } else { Err(DecodeError::OtherGroup) }
+}
+
+const KIND_OFFSET: u8 = 1;
+const KIND_GROUP: u8 = 2;
+const VERSION_OFFSET: u8 = 1;
+const VERSION_GROUP: u8 = 1;
+const NO_EXPIRY: i64 = -1;
+const NOT_PENDING: u8 = 0;
+/// Producer id, producer epoch, shard epoch.
+const RESERVED_BYTES: usize = 8 + 2 + 4;
+/// Of an offset, between the version and the metadata.
+const OFFSET_FIXED_BYTES: usize = 8 + 4 + 8 + 8 + 16 + 1 + RESERVED_BYTES;
+/// Beyond this, strings are hardly the same ones again.
+const SHARED_STRINGS_MAX: usize = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{GroupState, MemberMetadata, group::Base64Bytes};
+
+    fn decode(record: JournalRecord) -> Result<CoordinatorRecord, DecodeError> {
+        Decoder::default().decode(record.key, record.value.unwrap_or_default())
+    }
+
+    fn group(id: &str) -> GroupMetadata {
+        GroupMetadata {
+            group_id: id.into(),
+            protocol_type: "sr".to_owned(),
+            protocol: Some("v0".to_owned()),
+            generation: 3,
+            leader: Some("m-1".into()),
+            state: GroupState::Stable,
+            state_timestamp_ms: 1,
+            members: vec![MemberMetadata {
+                member_id: "m-1".into(),
+                group_instance_id: None,
+                client_id: "c\u{0}\"".to_owned(),
+                client_host: "/127.0.0.1".to_owned(),
+                session_timeout_ms: 10_000,
+                rebalance_timeout_ms: 60_000,
+                protocols: vec![("v0".to_owned(), Base64Bytes(Bytes::from_static(&[0, 255, 7])))],
+                assignment: Base64Bytes(Bytes::from_static(b"\xff\x00")),
+            }],
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_offset_reads_back(
+            group in "\\PC{0,40}", topic in "[a-z._-]{0,20}", partition: i32, offset: i64, leader_epoch: i32,
+            metadata in "\\PC{0,40}", commit_timestamp_ms: i64, expires in proptest::option::of(0..i64::MAX), topic_id: u128,
+        ) {
+            let value = OffsetMetadata {
+                offset, leader_epoch, metadata: metadata.into(), commit_timestamp_ms,
+                expire_timestamp_ms: expires, topic_id: TopicId::from_u128(topic_id),
+            };
+            let record = CoordinatorRecord::Offset {
+                group: group.into(), partition: TopicPartition::new(topic, partition), value: Some(value),
+            };
+            prop_assert_eq!(decode(encode(&record)), Ok(record));
+        }
+
+        #[test]
+        fn no_bytes_make_decoding_panic(key: Vec<u8>, value: Vec<u8>, kind in 0..4u8, version in 0..3u8) {
+            let key = [vec![kind, 0, 0, 0], key].concat();
+            let value = [vec![version], value].concat();
+            let _ = Decoder::default().decode(key.into(), value.into());
+        }
+    }
+
+    #[test]
+    fn a_group_reads_back() {
+        let record = CoordinatorRecord::Group { group: "g".into(), value: Some(group("g")) };
+        assert_eq!(decode(encode(&record)), Ok(record));
+    }
+
+    #[test]
+    fn a_deletion_has_the_key_of_what_it_deletes() {
+        let partition = TopicPartition::new("t", 1);
+        let set = CoordinatorRecord::Offset {
+            group: "g".into(),
+            partition: partition.clone(),
+            value: Some(OffsetMetadata::at(1)),
+        };
+        let delete = CoordinatorRecord::Offset { group: "g".into(), partition, value: None };
+        assert_eq!(encode(&set).key, encode(&delete).key);
+        assert_eq!(encode(&delete).value, None);
+    }
+
+    #[test]
+    fn the_bytes_of_version_1_do_not_change() {
+        let value = OffsetMetadata {
+            offset: 1,
+            leader_epoch: 2,
+            metadata: "m".into(),
+            commit_timestamp_ms: 3,
+            expire_timestamp_ms: Some(4),
+            topic_id: TopicId::from_u128(5),
+        };
+        let record =
+            CoordinatorRecord::Offset { group: "g".into(), partition: TopicPartition::new("t", 6), value: Some(value) };
+        let record = encode(&record);
+        assert_eq!(&record.key[..], b"\x01\0\0\0\x01g\0\0\0\x06t");
+        let expected = [
+            &b"\x01\0\0\0\0\0\0\0\x01\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x04"[..],
+            b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\0",
+            &[0xff; 14],
+            b"m",
+        ]
+        .concat();
+        assert_eq!(record.value.unwrap(), expected);
+    }
+
+    #[test]
+    fn damaged_and_newer_values_are_told_apart() {
+        let record = CoordinatorRecord::Group { group: "g".into(), value: Some(group("g")) };
+        let JournalRecord { key, value } = encode(&record);
+        let value = value.unwrap();
+        let newer = [&[VERSION_GROUP + 1], &value[1..]].concat();
+        assert_eq!(decode(JournalRecord { key: key.clone(), value: Some(newer.into()) }), Err(DecodeError::Version));
+        let cut = value.slice(..value.len() - 1);
+        assert!(matches!(decode(JournalRecord { key, value: Some(cut) }), Err(DecodeError::Json(_))));
+        let other = JournalRecord { key: group_key("h"), value: Some(value) };
+        assert_eq!(decode(other), Err(DecodeError::OtherGroup));
+    }
+}

@@ -1,0 +1,96 @@
+//! Where records are kept: one directory of files for each partition. Bytes and names only; what they mean, and how far
+//! they are durable, `log` alone knows.
+
+use std::{io::IoSlice, sync::Arc};
+
+use bytes::Bytes;
+
+use super::StorageError;
+use crate::model::TopicPartition;
+
+/// Partition directories and the files in them. Calls block.
+///
+/// Two kinds of file: those that grow (segments, indexes: [`open`](Self::open)) and small ones that are replaced whole
+/// (snapshots, metadata, checkpoints: [`read_whole`](Self::read_whole), [`write_whole`](Self::write_whole)).
+pub trait SegmentStore: Send + Sync + 'static {
+    /// The files of a partition in the order of their names; none when it has no directory.
+    fn list(&self, partition: &TopicPartition) -> Result<Vec<FileEntry>, StorageError>;
+
+    /// A file that grows. Nothing is held open before the first use.
+    fn open(
+        &self,
+        partition: &TopicPartition,
+        name: &str,
+        mode: OpenMode,
+    ) -> Result<Arc<dyn SegmentFile>, StorageError>;
+
+    /// A small file's contents; none when there is no such file.
+    fn read_whole(&self, partition: &TopicPartition, name: &str) -> Result<Option<Bytes>, StorageError>;
+
+    /// Replaces a small file, the directory created when missing: a reader, and a crash of the process, sees the
+    /// old or the new contents. With `durable` a power cut does so too, once this has returned.
+    fn write_whole(
+        &self,
+        partition: &TopicPartition,
+        name: &str,
+        contents: &[u8],
+        durable: bool,
+    ) -> Result<(), StorageError>;
+
+    /// Removes a file; one that is not there is no error. Handles that are open go on reading.
+    fn delete(&self, partition: &TopicPartition, name: &str) -> Result<(), StorageError>;
+
+    /// Makes creations and removals of files in the partition's directory durable, and the directory itself.
+    fn sync_directory(&self, partition: &TopicPartition) -> Result<(), StorageError>;
+
+    /// Removes the directory with everything in it; one that is not there is no error. After a crash it is there
+    /// whole or not at all.
+    fn delete_partition(&self, partition: &TopicPartition) -> Result<(), StorageError>;
+
+    /// Every partition that has a directory; no order.
+    fn partitions(&self) -> Result<Vec<TopicPartition>, StorageError>;
+
+    /// Bytes of all files; the heap's for the memory backend, which has a cap.
+    fn size_bytes(&self) -> Result<u64, StorageError>;
+}
+
+/// One file that grows at its end.
+pub trait SegmentFile: Send + Sync + 'static {
+    fn size_bytes(&self) -> u64;
+
+    /// Writes `parts` one behind the other at the end and answers where they begin. All or nothing: after an error the
+    /// file is as long as before; [`StorageError::Unavailable`] when even that could not be had, and until
+    /// [`truncate`](Self::truncate) worked.
+    fn append(&self, parts: &[IoSlice<'_>]) -> Result<u64, StorageError>;
+
+    /// Up to `length` bytes from `position` on, fewer only at the end of the file.
+    fn read(&self, position: u64, length: usize) -> Result<Bytes, StorageError>;
+
+    /// Makes everything appended before the call durable. After an error nothing is known of what was not durable
+    /// before, the descriptor is given up, and appends are refused until [`truncate`](Self::truncate) worked.
+    fn sync(&self) -> Result<(), StorageError>;
+
+    /// Cuts the file to `size_bytes` through a new descriptor and makes that durable; appends may go on.
+    fn truncate(&self, size_bytes: u64) -> Result<(), StorageError>;
+
+    /// Tells that nothing will be appended any more: gives up what only appends need.
+    fn seal(&self) {}
+}
+
+/// A file in a partition's directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileEntry {
+    pub name: String,
+    pub size_bytes: u64,
+}
+
+/// Whether a file that grows is expected to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// It exists; not being there is [`StorageError::Corrupt`].
+    Existing,
+    /// It is created when missing, its directory too.
+    Create,
+    /// As `Create`, and no descriptor is kept between calls: for indexes, which are touched once in a while.
+    CreateTransient,
+}
