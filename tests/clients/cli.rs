@@ -106,7 +106,7 @@ fn kafka_console_producer_and_consumer() {
     // The producer reads stdin, which the shell gives it.
     let produced = crate::support::tools::kafka_tool_with_input(
         "org.apache.kafka.tools.ConsoleProducer",
-        &["--bootstrap-server", &bootstrap, "--topic", &topic, "--reader-property", "parse.key=true", "--reader-property", "key.separator=:"],
+        &["--bootstrap-server", &bootstrap, "--topic", &topic, "--property", "parse.key=true", "--property", "key.separator=:"],
         "k1:one\nk2:two\n",
     );
     assert_eq!(produced.0, 0, "{}", produced.1);
@@ -115,7 +115,7 @@ fn kafka_console_producer_and_consumer() {
         &bootstrap,
         &[
             "--topic", &topic, "--from-beginning", "--max-messages", "2", "--timeout-ms", "20000",
-            "--formatter-property", "print.key=true", "--formatter-property", "print.offset=true",
+            "--property", "print.key=true", "--property", "print.offset=true",
         ],
     );
     assert!(consumed.contains("Offset:0\tk1\tone\nOffset:1\tk2\ttwo\n"), "{consumed}");
