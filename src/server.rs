@@ -1,16 +1,11 @@
 //! The composition root: the only place that names concrete backends; start order and drain order.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::watch,
 };
 use tracing::info;
 
@@ -24,12 +19,11 @@ use crate::{
     coordinator::Coordinator,
     log::LogContext,
     metrics::Metrics,
-    net::Listener,
+    net::{Listener, Stop},
     storage::{
-        CoordinatorStorage, Journal, SegmentStore,
-        disk::{DataDirLock, DiskJournal, DiskSegments},
-        memory::{MemoryJournal, MemorySegments},
-        projection::JournaledStorage,
+        CoordinatorStorage, Journal, JournaledStorage, SegmentStore,
+        disk::{DataDirLock, DiskJournal, DiskSegments, JournalOptions},
+        memory::{MemoryJournal, MemorySegments, MemoryStorage},
     },
 };
 
@@ -40,12 +34,11 @@ pub struct Addresses {
 }
 
 /// Serves until SIGTERM or SIGINT, then drains. `announce` is called when clients are served.
-pub async fn run(settings: Settings, announce: impl FnOnce(&Addresses)) -> anyhow::Result<()> {
-    let settings = Arc::new(settings);
+pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let metrics = Arc::new(Metrics::new()?);
     let mut stop_signals = StopSignals::new()?;
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = Stop::new();
 
     // Clients that connect while the log is recovered wait in the backlog.
     let listener = Listener::bind(settings.listen, settings.net.clone())
@@ -57,8 +50,13 @@ pub async fn run(settings: Settings, announce: impl FnOnce(&Addresses)) -> anyho
     let admin = Admin::new(Arc::clone(&metrics), backend_name(settings.storage));
     let admin_server = tokio::spawn(admin.clone().serve(admin_listener, stopped.clone()));
 
+    let advertised = advertised(&settings, addresses.kafka);
+    let data_dir = settings.data_dir.to_string_lossy().into_owned();
+    settings.broker_configs.set_derived(settings.broker.node_id, addresses.kafka, &advertised, &data_dir);
+    let settings = Arc::new(settings);
+
     let storage = Storage::open(&settings, &clock).await?;
-    let broker = Arc::new(open_broker(&settings, &clock, &metrics, &storage, addresses.kafka).await?);
+    let broker = Arc::new(open_broker(&settings, &clock, &metrics, &storage, advertised).await?);
     let gateway = Arc::new(Gateway { broker: Arc::clone(&broker), metrics });
     let retention = tokio::spawn(enforce_retention(Arc::clone(&broker)));
     let served = tokio::spawn(listener.run(gateway, stopped));
@@ -69,8 +67,8 @@ pub async fn run(settings: Settings, announce: impl FnOnce(&Addresses)) -> anyho
     stop_signals.wait().await;
     info!("stopping");
     // No new connections or requests; what waits for something to happen is answered; then everything is flushed.
-    stop.send_replace(true);
-    broker.begin_shutdown();
+    stop.give();
+    broker.begin_shutdown().await;
     served.await?;
     retention.abort();
     broker.close().await;
@@ -90,36 +88,34 @@ struct Storage {
 }
 
 impl Storage {
-    async fn open(settings: &Settings, _clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
-        let shards = settings.groups.shards;
+    async fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
         match settings.storage {
-            StorageKind::Memory => {
-                let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
-                Ok(Self {
-                    segments: Arc::new(MemorySegments::new(settings.log.memory_bytes_max)),
-                    state: Arc::new(JournaledStorage::open(Arc::clone(&journal), shards).await?),
-                    journal,
-                    _lock: None,
-                })
-            }
-            StorageKind::Disk => {
-                let data_dir = &settings.data_dir;
-                std::fs::create_dir_all(data_dir)
-                    .with_context(|| format!("cannot create the data directory {}", data_dir.display()))?;
-                let lock = DataDirLock::acquire(data_dir)?;
-                let journal: Arc<dyn Journal> = Arc::new(
-                    DiskJournal::open(data_dir, settings.durability)
-                        .with_context(|| format!("cannot open the journal in {}", data_dir.display()))?,
-                );
-                Ok(Self {
-                    segments: Arc::new(DiskSegments::open(data_dir, settings.durability)?),
-                    state: Arc::new(JournaledStorage::open(Arc::clone(&journal), shards).await?),
-                    journal,
-                    _lock: Some(lock),
-                })
-            }
+            StorageKind::Memory => Ok(Self {
+                journal: Arc::new(MemoryJournal::new()),
+                segments: Arc::new(MemorySegments::new(settings.log.memory_bytes_max)),
+                state: Arc::new(MemoryStorage::new()),
+                _lock: None,
+            }),
+            StorageKind::Disk => Self::open_disk(settings, clock).await,
             StorageKind::Filer => anyhow::bail!("the filer backend is not there yet"),
         }
+    }
+
+    async fn open_disk(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let data_dir = &settings.data_dir;
+        std::fs::create_dir_all(data_dir)
+            .with_context(|| format!("cannot create the data directory {}", data_dir.display()))?;
+        let lock = DataDirLock::acquire(data_dir)?;
+        let journal = DiskJournal::open(data_dir, JournalOptions::new(settings.durability), Arc::clone(clock))
+            .with_context(|| format!("cannot open the journal in {}", data_dir.display()))?;
+        let journal = Arc::new(journal);
+        let state = JournaledStorage::open(Arc::clone(&journal) as _, settings.groups.shards).await?;
+        Ok(Self {
+            segments: Arc::new(DiskSegments::open(data_dir, OPEN_FILES_MAX)?),
+            state: Arc::new(state),
+            journal,
+            _lock: Some(lock),
+        })
     }
 }
 
@@ -128,15 +124,16 @@ async fn open_broker(
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
     storage: &Storage,
-    listening: SocketAddr,
+    advertised: HostPort,
 ) -> anyhow::Result<Broker> {
     let catalog =
         Catalog::open(Arc::clone(&storage.journal), Arc::clone(clock), settings.broker.partitions_max).await?;
     let producer_ids = ProducerIds::open(Arc::clone(&storage.journal)).await?;
-    let context = LogContext::new(Arc::clone(&storage.segments), Arc::clone(clock), settings);
-    let logs = Logs::open(Arc::new(context), Arc::clone(settings), &catalog).context("cannot open the partitions")?;
-    let coordinator =
-        Coordinator::open(Arc::clone(&storage.state), settings.groups.clone(), Arc::clone(clock)).await?;
+    let context = LogContext::new(Arc::clone(clock), settings.durability, settings.log.producer_id_expiration);
+    let defaults = Arc::new(settings.broker_configs.topic_defaults(&catalog.dynamic_configs()));
+    let logs =
+        Logs::open(Arc::clone(&storage.segments), context, defaults, &catalog).context("cannot open the partitions")?;
+    let coordinator = Coordinator::open(Arc::clone(&storage.state), &settings.groups, Arc::clone(clock)).await?;
     Ok(Broker::new(BrokerParts {
         settings: Arc::clone(settings),
         clock: Arc::clone(clock),
@@ -145,7 +142,8 @@ async fn open_broker(
         coordinator,
         producer_ids,
         metrics: Arc::clone(metrics),
-        advertised: advertised(settings, listening),
+        advertised,
+        state: Arc::clone(&storage.state),
     }))
 }
 
@@ -193,3 +191,6 @@ impl StopSignals {
         }
     }
 }
+
+/// Segments that are held open; a quarter of the usual limit of descriptors, the rest is for connections.
+const OPEN_FILES_MAX: usize = 4096;

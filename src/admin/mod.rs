@@ -35,9 +35,7 @@ impl Admin {
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
             .with_state(self);
-        let stop = async move {
-            let _ = shutdown.wait_for(|stop| *stop).await;
-        };
+        let stop = async move { shutdown.given().await };
         if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stop).await {
             error!(%error, "the admin server failed");
         }
@@ -64,7 +62,7 @@ async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
 /// Everything in Prometheus' text format.
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
     if let Some(broker) = admin.broker.get() {
-        broker.observe_sizes(admin.backend);
+        broker.observe(admin.backend).await;
     }
     match admin.metrics.render() {
         Ok(text) => ([("content-type", "text/plain; version=0.0.4")], text).into_response(),

@@ -89,7 +89,6 @@ impl KafkaError for TopicsError {
             Self::DeletionDisabled => ResponseError::TopicDeletionDisabled,
             Self::Catalog(error) => error.kafka(),
             Self::Partition(error) => error.kafka(),
-            Self::OffsetOutOfRange => ResponseError::OffsetOutOfRange,
             Self::Log(error) => error.kafka(),
         }
     }

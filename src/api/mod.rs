@@ -94,10 +94,22 @@ pub static APIS: &[Api] = &[
     Api::new(ApiKey::DescribeLogDirs, "DescribeLogDirs", 1, 4, handlers::describe_log_dirs::handle),
     Api::new(ApiKey::CreatePartitions, "CreatePartitions", 0, 3, handlers::create_partitions::handle),
     Api::new(ApiKey::DeleteGroups, "DeleteGroups", 0, 2, handlers::delete_groups::handle),
-    Api::new(ApiKey::IncrementalAlterConfigs, "IncrementalAlterConfigs", 0, 1, handlers::incremental_alter_configs::handle),
+    Api::new(
+        ApiKey::IncrementalAlterConfigs,
+        "IncrementalAlterConfigs",
+        0,
+        1,
+        handlers::incremental_alter_configs::handle,
+    ),
     Api::new(ApiKey::OffsetDelete, "OffsetDelete", 0, 0, handlers::offset_delete::handle),
     Api::new(ApiKey::DescribeCluster, "DescribeCluster", 0, 2, handlers::describe_cluster::handle),
-    Api::new(ApiKey::DescribeTopicPartitions, "DescribeTopicPartitions", 0, 0, handlers::describe_topic_partitions::handle),
+    Api::new(
+        ApiKey::DescribeTopicPartitions,
+        "DescribeTopicPartitions",
+        0,
+        0,
+        handlers::describe_topic_partitions::handle,
+    ),
 ];
 
 /// A JoinGroup of a thousand members or a CreateTopics of ten thousand topics stays well below.

@@ -7,7 +7,7 @@ use tracing::debug;
 
 use crate::{
     config::FetchPastEnd,
-    log::{PartitionLog, ReadError, Waiter},
+    log::{Isolation, PartitionLog, ReadError, Waiter},
     model::{TopicId, TopicName},
 };
 
@@ -41,7 +41,7 @@ pub struct FetchQuery {
     pub bytes_min: usize,
     pub bytes_max: usize,
     pub wait_max: Duration,
-    pub read_committed: bool,
+    pub isolation: Isolation,
 }
 
 /// Why a partition of a fetch has an error.
@@ -77,7 +77,7 @@ impl Broker {
         loop {
             let fetched = self.read_all(&query).await;
             if query.wait_max.is_zero() || is_enough(&query, &fetched) || tokio::time::Instant::now() >= deadline {
-                self.observe(&fetched);
+                self.count_fetched(&fetched);
                 return pair(&query, fetched);
             }
             if !registered {
@@ -111,7 +111,7 @@ impl Broker {
         let mut ready = 0_u64;
         for partition in &query.partitions {
             if let Ok(log) = self.partition(&partition.topic, partition.partition) {
-                ready = ready.saturating_add(log.bytes_after(partition.fetch_offset));
+                ready = ready.saturating_add(estimate(&log, partition.fetch_offset));
             }
         }
         ready > INLINE_READ_BYTES_MAX
@@ -126,7 +126,7 @@ impl Broker {
             .map(|partition| {
                 // KIP-74: the first batch is returned even if it is larger than every limit, so that a
                 // consumer always gets on.
-                let fetched = self.read_one(partition, partition.bytes_max.min(room), !any, query.read_committed);
+                let fetched = self.read_one(partition, partition.bytes_max.min(room), !any, query.isolation);
                 match fetched {
                     Ok(fetched) => {
                         any |= !fetched.records.is_empty();
@@ -154,11 +154,11 @@ impl Broker {
         partition: &FetchPartition,
         bytes_max: usize,
         min_one_batch: bool,
-        read_committed: bool,
+        isolation: Isolation,
     ) -> Result<FetchedPartition, FetchError> {
         let log = self.partition(&partition.topic, partition.partition)?;
         check_leader_epoch(partition.leader_epoch)?;
-        match log.read(partition.fetch_offset, bytes_max, min_one_batch, read_committed) {
+        match log.read(partition.fetch_offset, bytes_max, min_one_batch, isolation) {
             Ok(read) => Ok(FetchedPartition {
                 error: None,
                 high_watermark: read.high_watermark,
@@ -181,7 +181,7 @@ impl Broker {
         }
     }
 
-    fn observe(&self, fetched: &[FetchedPartition]) {
+    fn count_fetched(&self, fetched: &[FetchedPartition]) {
         let bytes: usize = fetched.iter().map(|partition| partition.records.len()).sum();
         self.metrics.fetched_bytes.inc_by(bytes as u64);
         let out_of_range = fetched
@@ -195,6 +195,14 @@ impl Broker {
             .count();
         self.metrics.fetch_out_of_range.inc_by(out_of_range as u64);
     }
+}
+
+/// About how many bytes there are to read from `offset` on, by the average size of a record of this log.
+fn estimate(log: &PartitionLog, offset: i64) -> u64 {
+    let offsets = log.offsets();
+    let records = u64::try_from(offsets.high_watermark.saturating_sub(offset)).unwrap_or(0);
+    let stored = u64::try_from(offsets.log_end.saturating_sub(offsets.log_start)).unwrap_or(0).max(1);
+    records.saturating_mul(log.size_bytes() / stored)
 }
 
 fn pair(query: &FetchQuery, fetched: Vec<FetchedPartition>) -> Vec<(FetchPartition, FetchedPartition)> {

@@ -119,6 +119,6 @@ impl Broker {
     }
 }
 
-fn found(entry: crate::log::TimestampedOffset) -> FoundOffset {
+fn found(entry: crate::log::TimestampOffset) -> FoundOffset {
     FoundOffset { offset: entry.offset, timestamp_ms: entry.timestamp_ms, leader_epoch: entry.leader_epoch }
 }

@@ -10,7 +10,8 @@ use crate::{
     catalog::{Catalog, Snapshot, Topic},
     config::{self, TopicConfig, TopicDefaults},
     log::{LogConfig, LogContext, LogError, PartitionInfo, PartitionLog},
-    model::{TopicId, batch},
+    model::{TopicId, TopicPartition, batch},
+    storage::{SegmentStore, Volume},
 };
 
 /// Why a partition cannot be reached.
@@ -33,6 +34,7 @@ pub struct LogDirPartition {
 
 /// All partition logs that were opened, by topic id: a topic created again under its old name has other logs.
 pub struct Logs {
+    store: Arc<dyn SegmentStore>,
     context: Arc<LogContext>,
     /// What topics use where they have no config of their own.
     defaults: ArcSwap<TopicDefaults>,
@@ -41,19 +43,28 @@ pub struct Logs {
 
 impl Logs {
     /// Opens every partition that has records, several at a time, and removes what belongs to no topic.
-    pub fn open(context: Arc<LogContext>, defaults: Arc<TopicDefaults>, catalog: &Catalog) -> Result<Self, LogError> {
+    pub fn open(
+        store: Arc<dyn SegmentStore>,
+        context: Arc<LogContext>,
+        defaults: Arc<TopicDefaults>,
+        catalog: &Catalog,
+    ) -> Result<Self, LogError> {
         let snapshot = catalog.snapshot();
         let mut wanted = Vec::new();
-        for stored in context.store.list_partitions()? {
-            match snapshot.topic_by_id(stored.topic_id).filter(|topic| topic.has_partition(stored.partition)) {
+        let storage = |partition: &TopicPartition| {
+            let partition = partition.clone();
+            move |source| LogError::Storage { partition, source }
+        };
+        for stored in store.partitions().map_err(storage(&TopicPartition::new("", -1)))? {
+            match snapshot.topic(&stored.topic).filter(|topic| topic.has_partition(stored.partition)) {
                 Some(topic) => wanted.push((Arc::clone(topic), stored.partition)),
                 None => {
-                    warn!(topic = %stored.topic, partition = stored.partition, "removing records of a deleted topic");
-                    context.store.delete_partition(&stored)?;
+                    warn!(partition = %stored, "removing records of a deleted topic");
+                    store.delete_partition(&stored).map_err(storage(&stored))?;
                 }
             }
         }
-        let logs = Self { context, defaults, open: RwLock::default() };
+        let logs = Self { store, context, defaults: ArcSwap::new(defaults), open: RwLock::default() };
         logs.open_all(&wanted, catalog)?;
         Ok(logs)
     }
@@ -110,10 +121,10 @@ impl Logs {
 
     /// Makes the changed configs of `topic` those of its logs.
     pub fn update_config(&self, topic: &Topic) {
-        let config = self.config_of(topic);
+        let config = Arc::new(self.config_of(topic));
         for ((id, _), log) in self.open.read().iter() {
             if *id == topic.id {
-                log.update_config(config.clone());
+                log.update_config(Arc::clone(&config));
             }
         }
     }
@@ -126,6 +137,11 @@ impl Logs {
                 Some(LogDirPartition { topic, partition, size_bytes: log.size_bytes() })
             })
             .collect()
+    }
+
+    /// Room of the volume that records are on.
+    pub fn volume(&self) -> Option<Volume> {
+        self.store.volume()
     }
 
     pub fn apply_retention(&self, now_ms: i64) {
@@ -168,13 +184,22 @@ impl Logs {
                     })
                 })
                 .collect();
-            threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(LogError::Panicked)))
+            threads.into_iter().try_for_each(|thread| match thread.join() {
+                Ok(opened) => opened,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
         })
     }
 
     fn open_one(&self, topic: &Topic, partition: i32, catalog: &Catalog) -> Result<Arc<PartitionLog>, LogError> {
-        let info = PartitionInfo { topic: topic.name.clone(), topic_id: topic.id, partition };
-        PartitionLog::open(&self.context, info, self.config_of(topic), catalog.log_start(topic.id, partition))
+        let info = PartitionInfo {
+            topic: topic.name.clone(),
+            topic_id: topic.id,
+            partition,
+            log_start_offset: catalog.log_start(topic.id, partition),
+        };
+        let config = Arc::new(self.config_of(topic));
+        PartitionLog::open(Arc::clone(&self.store), info, config, Arc::clone(&self.context))
     }
 
     /// What is stored was validated when it was set; should a newer release refuse it, the defaults apply.

@@ -3,7 +3,6 @@
 
 mod configs;
 mod fetch;
-mod groups;
 mod list_offsets;
 mod logs;
 mod produce;
@@ -21,8 +20,8 @@ use crate::{
     coordinator::Coordinator,
     log::PartitionLog,
     metrics::Metrics,
-    model::TopicId,
-    storage::{StorageError, StorageSize},
+    model::GroupState,
+    storage::{CoordinatorStorage, StorageError, Volume},
 };
 
 pub use configs::{AlterConfigsError, ConfigChange};
@@ -41,6 +40,7 @@ pub struct Broker {
     pub(crate) logs: Logs,
     pub(crate) coordinator: Arc<Coordinator>,
     pub(crate) producer_ids: ProducerIds,
+    state: Arc<dyn CoordinatorStorage>,
     pub(crate) sessions: Sessions,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) advertised: HostPort,
@@ -55,6 +55,8 @@ pub struct BrokerParts {
     pub logs: Logs,
     pub coordinator: Arc<Coordinator>,
     pub producer_ids: ProducerIds,
+    /// Offsets and groups, for their sizes and health.
+    pub state: Arc<dyn CoordinatorStorage>,
     pub metrics: Arc<Metrics>,
     pub advertised: HostPort,
 }
@@ -69,6 +71,7 @@ impl Broker {
             logs: parts.logs,
             coordinator: parts.coordinator,
             producer_ids: parts.producer_ids,
+            state: parts.state,
             sessions,
             metrics: parts.metrics,
             advertised: parts.advertised,
@@ -139,46 +142,58 @@ impl Broker {
         self.logs.sizes(&self.topics())
     }
 
-    /// Answers long polls at once, so that connections can drain.
-    pub fn begin_shutdown(&self) {
+    /// Answers what waits: long polls with what there is, joins with a retriable error; commits are finished first.
+    /// Later group requests get COORDINATOR_NOT_AVAILABLE.
+    pub async fn begin_shutdown(&self) {
         self.stopping.send_replace(true);
-        self.coordinator.begin_shutdown();
+        self.coordinator.shutdown().await;
     }
 
-    /// Flushes everything; nothing may be asked afterwards.
+    /// Flushes the partitions; nothing may be asked afterwards.
     pub async fn close(&self) {
-        self.coordinator.shutdown().await;
         self.logs.close().await;
     }
 
     /// Rolls, deletes and expires what is due; called on a timer.
     pub fn enforce_retention(&self) {
-        self.logs.apply_retention(&self.topics(), self.clock.wall_ms());
+        self.logs.apply_retention(self.clock.wall_ms());
     }
 
-    /// Brings the gauges of stored sizes up to date; called when metrics are read.
-    pub fn observe_sizes(&self, backend: &str, small: StorageSize) {
-        let records: u64 = self.log_dir().iter().map(|partition| partition.size_bytes).sum();
-        let gauges = [
-            ("offsets", Some(small.offset_entries), small.offset_bytes),
-            ("groups", Some(small.group_entries), small.group_bytes),
-            ("records", None, records),
-        ];
-        for (kind, entries, bytes) in gauges {
-            self.metrics
-                .storage_bytes
-                .with_label_values(&[kind, backend])
-                .set(i64::try_from(bytes).unwrap_or(i64::MAX));
-            if let Some(entries) = entries {
-                self.metrics
-                    .storage_entries
-                    .with_label_values(&[kind, backend])
-                    .set(i64::try_from(entries).unwrap_or(i64::MAX));
-            }
+    /// Room of the volume that records are on; none for a backend without one.
+    pub fn volume(&self) -> Option<Volume> {
+        self.logs.volume()
+    }
+
+    /// Why the backend takes no writes at the moment; none when it does.
+    pub fn storage_trouble(&self) -> Option<String> {
+        self.state.health().err().map(|error| error.to_string())
+    }
+
+    /// Brings the gauges up to date; called when metrics are read. `backend` labels the stored sizes.
+    pub async fn observe(&self, backend: &str) {
+        let small = self.state.size();
+        let partitions = self.log_dir();
+        let records = partitions.iter().map(|partition| partition.size_bytes).sum();
+        self.metrics.observe_stored("offsets", backend, small.offset_entries, small.offset_bytes);
+        self.metrics.observe_stored("groups", backend, small.group_entries, small.group_bytes);
+        self.metrics.observe_stored("records", backend, partitions.len() as u64, records);
+        if let Ok(counts) = self.coordinator.state_counts().await {
+            self.metrics.observe_groups(&[
+                (GroupState::Empty.as_str(), counts.empty),
+                (GroupState::PreparingRebalance.as_str(), counts.preparing_rebalance),
+                (GroupState::CompletingRebalance.as_str(), counts.completing_rebalance),
+                (GroupState::Stable.as_str(), counts.stable),
+                (GroupState::Dead.as_str(), counts.dead),
+            ]);
         }
-    }
-
-    fn topic_by_id(&self, id: TopicId) -> Option<Arc<Topic>> {
-        self.topics().topic_by_id(id).cloned()
+        let stats = self.coordinator.stats();
+        self.metrics.observe_coordinator(&[
+            ("rebalances_completed", stats.rebalances_completed),
+            ("members_removed", stats.members_removed),
+            ("offsets_committed", stats.offsets_committed),
+            ("offsets_expired", stats.offsets_expired),
+            ("groups_deleted", stats.groups_deleted),
+            ("appends_failed", stats.appends_failed),
+        ]);
     }
 }

@@ -28,7 +28,7 @@ pub struct Produced {
 impl Produced {
     /// Resolves when the batch is as durable as the settings ask for (acks=all).
     pub async fn durable(&self) -> Result<(), ProduceError> {
-        Ok(self.log.wait_durable(self.appended.last_offset + 1).await?)
+        Ok(self.log.wait_durable(self.appended.ticket).await?)
     }
 }
 
@@ -38,7 +38,7 @@ impl Broker {
         let log = self.partition(topic, partition)?;
         let bytes = batch.len() as u64;
         let appended = log.append(batch, LEADER_EPOCH)?;
-        if !appended.duplicate {
+        if !appended.is_duplicate {
             self.metrics.produced_bytes.inc_by(bytes);
         }
         Ok(Produced { appended, log })

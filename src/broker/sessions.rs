@@ -287,8 +287,7 @@ mod tests {
     fn forgetting_every_partition_ends_the_session() {
         let (sessions, _) = sessions(10);
         let id = sessions.begin(request(0, 0, vec![partition(0)])).unwrap().session_id;
-        let forget =
-            SessionRequest { forgotten: vec![(TopicRef::Name("t".into()), 0)], ..request(id, 1, vec![]) };
+        let forget = SessionRequest { forgotten: vec![(TopicRef::Name("t".into()), 0)], ..request(id, 1, vec![]) };
         assert_eq!(sessions.begin(forget).unwrap().session_id, 0);
         assert_eq!(sessions.begin(request(id, 2, vec![])).err(), Some(SessionError::NotFound));
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     catalog::{CatalogError, NewTopic, Topic, TopicConfigs},
@@ -56,8 +56,6 @@ pub enum TopicsError {
     Catalog(#[from] CatalogError),
     #[error(transparent)]
     Partition(#[from] PartitionError),
-    #[error("The requested offset is not within the range of offsets maintained by the server.")]
-    OffsetOutOfRange,
     #[error(transparent)]
     Log(#[from] LogError),
 }
@@ -111,14 +109,18 @@ impl Broker {
     }
 
     /// Deletes a topic with its records and the offsets that groups committed for it.
-    pub async fn delete_topic(&self, topic: &TopicRef) -> Result<Arc<Topic>, TopicsError> {
+    pub async fn delete_topic(self: &Arc<Self>, topic: &TopicRef) -> Result<Arc<Topic>, TopicsError> {
         if !self.settings.broker.delete_topic_enable {
             return Err(TopicsError::DeletionDisabled);
         }
         let topic = self.resolve(topic)?;
         let topic = self.catalog.delete(topic.id).await?;
-        self.logs.delete_topic(&topic);
-        self.coordinator.on_topics_deleted(vec![topic.name.clone()]).await;
+        let broker = Arc::clone(self);
+        let deleted = Arc::clone(&topic);
+        off_thread(move || broker.logs.delete_topic(&deleted)).await;
+        if let Err(error) = self.coordinator.on_topics_deleted(vec![topic.name.clone()]).await {
+            warn!(topic = %topic.name, %error, "offsets of a deleted topic stay until they expire");
+        }
         info!(topic = %topic.name, id = %topic.id, "topic deleted");
         Ok(topic)
     }
@@ -157,15 +159,10 @@ impl Broker {
     pub async fn delete_records(&self, topic: &TopicRef, partition: i32, before: i64) -> Result<i64, TopicsError> {
         let topic = self.resolve(topic)?;
         let log = self.logs.get(&topic, partition, &self.catalog)?;
-        let offsets = log.offsets();
-        let target = if before == -1 { offsets.high_watermark } else { before };
-        if target < 0 || target > offsets.high_watermark {
-            return Err(TopicsError::OffsetOutOfRange);
-        }
+        let target = log.check_delete_records(before)?;
         // The catalogue first: a start that was acknowledged must not go back after a kill.
         self.catalog.set_log_start(topic.id, partition, target).await?;
-        let start = tokio::task::spawn_blocking(move || log.delete_records(target)).await;
-        Ok(start.unwrap_or(Err(LogError::Panicked))?)
+        Ok(off_thread(move || log.delete_records(target)).await?)
     }
 
     fn plan(&self, request: NewTopicRequest) -> Result<NewTopic, CreateTopicError> {
@@ -229,5 +226,13 @@ impl Broker {
             partitions: topic.partitions,
             configs: topic.configs,
         }))
+    }
+}
+
+/// Runs what blocks for the disk away from the async threads.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

@@ -5,7 +5,8 @@ use std::{
     process::ExitCode,
 };
 
-use tracing::error;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::{error, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -39,11 +40,20 @@ pub(super) fn run(flags: &ServeFlags) -> ExitCode {
 }
 
 fn serve(settings: Settings) -> anyhow::Result<()> {
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("tidegate").build()?;
     let result = runtime.block_on(server::run(settings, announce));
     // Whatever still blocks was told to stop and had its time.
     runtime.shutdown_background();
     result
+}
+
+/// A connection and an open segment are a descriptor each, and the usual soft limit is 1024.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        warn!(%error, current = ?limit.current, "cannot raise the limit of open files");
+    }
 }
 
 /// The lines that scripts wait for; a closed stdout is nobody's loss.

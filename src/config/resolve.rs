@@ -44,6 +44,7 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, ConfigError> {
             retention_check: values.millis("log.retention.check.interval.ms")?,
             delete_delay: values.millis("log.segment.delete.delay.ms")?,
             producer_id_expiration: values.millis("producer.id.expiration.ms")?,
+            memory_bytes_max: values.number("memory.max.bytes")?,
         },
         fetch: FetchSettings {
             past_end: values.parsed("fetch.past-end", |text| match text {

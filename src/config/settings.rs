@@ -120,6 +120,8 @@ pub struct LogSettings {
     pub delete_delay: Duration,
     /// `producer.id.expiration.ms`
     pub producer_id_expiration: Duration,
+    /// `memory.max.bytes`: records that the memory backend keeps.
+    pub memory_bytes_max: u64,
 }
 
 /// Fetch.

@@ -79,6 +79,13 @@ static PROCESS: &[Definition] = &[
         "Directory of the disk backend; one process each.",
     )
     .flag("--data-dir"),
+    Definition::new(
+        "memory.max.bytes",
+        Long,
+        "1073741824",
+        AtLeast(1 << 20),
+        "Records that the memory backend keeps; above it produce is refused with KAFKA_STORAGE_ERROR.",
+    ),
     Definition::unset("filer.url", String, "http://127.0.0.1:8888", HttpUrl, "SeaweedFS filer of the filer backend.")
         .flag("--filer-url"),
     Definition::new(

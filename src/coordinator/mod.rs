@@ -1,1 +1,332 @@
-//! Group coordinator: shards, and the pure machine that they drive.
+//! The group coordinator: groups are spread over shards, each an actor that drives a pure [`machine`].
+//!
+//! A shard drains its mailbox, steps the machine for each event, stores all records of the drained batch in one append
+//! and then lets the replies out. Requests take their place in the mailbox in the moment of the call and not when the
+//! returned future is first polled, so that requests pipelined on one connection keep their order.
+
+pub mod machine;
+mod report;
+mod shard;
+mod stats;
+
+#[cfg(test)]
+mod tests;
+
+use std::{future::Future, sync::Arc};
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+pub use self::{machine::*, stats::CoordinatorStats};
+use self::{
+    shard::{Ask, Message, Shard},
+    stats::Counters,
+};
+use crate::{
+    clock::Clock,
+    config::GroupSettings,
+    model::{GroupId, TopicName},
+    storage::{CoordinatorStorage, ShardId, StorageError, shard_of},
+};
+
+/// All shards of the coordinator. Its methods return at once with a future that needs no further borrow.
+pub struct Coordinator {
+    shards: Vec<mpsc::Sender<Message>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    counters: Arc<Counters>,
+    clock: Arc<dyn Clock>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Coordinator {
+    /// Restores every group from `storage` and starts the shards on the current tokio runtime.
+    pub async fn open(
+        storage: Arc<dyn CoordinatorStorage>,
+        settings: &GroupSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, StorageError> {
+        let count = settings.shards.max(1);
+        let mut stored: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
+        for group in storage.list().await? {
+            if let Some(shard) = stored.get_mut(usize::from(shard_of(&group.group_id, count))) {
+                shard.push(group);
+            }
+        }
+        let mut with_offsets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
+        for group_id in storage.list_groups().await? {
+            if let Some(shard) = with_offsets.get_mut(usize::from(shard_of(&group_id, count))) {
+                shard.push(group_id);
+            }
+        }
+        let counters = Arc::new(Counters::default());
+        let (stopping, stops) = watch::channel(false);
+        let (mut shards, mut tasks) = (Vec::new(), Vec::new());
+        for ((index, stored), with_offsets) in (0..count).zip(stored).zip(with_offsets) {
+            let (sender, mailbox) = mpsc::channel(MAILBOX_SIZE_MAX);
+            let mut shard =
+                Shard::new(index, settings, Arc::clone(&storage), Arc::clone(&clock), Arc::clone(&counters));
+            shard.restore(stored, with_offsets);
+            shards.push(sender);
+            tasks.push(tokio::spawn(shard.run(mailbox, stops.clone())));
+        }
+        Ok(Arc::new(Self { shards, tasks: Mutex::new(tasks), counters, clock, stopping }))
+    }
+
+    /// JoinGroup. Answers when the join phase ends; on an error with the member id to go on with.
+    pub fn join(
+        &self,
+        request: JoinRequest,
+    ) -> impl Future<Output = Result<JoinReply, JoinError>> + Send + 'static + use<> {
+        let member_id = Arc::clone(&request.member_id);
+        // Only a member without an id needs one; randomness costs a system call.
+        let uuid = if member_id.is_empty() { self.clock.uuid() } else { uuid::Uuid::nil() };
+        let reply = self.request(Request::Join(request, uuid));
+        async move {
+            match reply.await {
+                Ok(Reply::Join(result)) => result,
+                Ok(_) => Err(JoinError { error: GroupError::NotCoordinator, member_id }),
+                Err(error) => Err(JoinError { error, member_id }),
+            }
+        }
+    }
+
+    /// SyncGroup. Answers when the leader has assigned and the assignment is stored.
+    pub fn sync(
+        &self,
+        request: SyncRequest,
+    ) -> impl Future<Output = Result<SyncReply, GroupError>> + Send + 'static + use<> {
+        let reply = self.request(Request::Sync(request));
+        only(reply, |reply| if let Reply::Sync(result) = reply { Some(result) } else { None })
+    }
+
+    /// Heartbeat.
+    pub fn heartbeat(
+        &self,
+        request: HeartbeatRequest,
+    ) -> impl Future<Output = Result<(), GroupError>> + Send + 'static + use<> {
+        let reply = self.request(Request::Heartbeat(request));
+        only(reply, |reply| if let Reply::Heartbeat(result) = reply { Some(result) } else { None })
+    }
+
+    /// LeaveGroup; one result a member, in their order.
+    pub fn leave(
+        &self,
+        request: LeaveRequest,
+    ) -> impl Future<Output = Result<Vec<LeftMember>, GroupError>> + Send + 'static + use<> {
+        let reply = self.request(Request::Leave(request));
+        only(reply, |reply| if let Reply::Leave(result) = reply { Some(result) } else { None })
+    }
+
+    /// OffsetCommit. Answers when durable; one result a partition, in their order. GROUP_ID_NOT_FOUND is
+    /// ILLEGAL_GENERATION to clients before version 9.
+    pub fn commit_offsets(
+        &self,
+        request: CommitRequest,
+    ) -> impl Future<Output = Result<PartitionResults, GroupError>> + Send + 'static + use<> {
+        let reply = self.request(Request::Commit(request));
+        only(reply, |reply| if let Reply::Commit(result) = reply { Some(result) } else { None })
+    }
+
+    /// OffsetFetch of one group; sees every commit and deletion that was asked for before it.
+    pub fn fetch_offsets(
+        &self,
+        request: FetchOffsetsRequest,
+    ) -> impl Future<Output = Result<FetchedOffsets, GroupError>> + Send + 'static + use<> {
+        let shard = self.shard_of(&request.group_id);
+        let reply = ask(shard, Ask::FetchOffsets(request));
+        only(reply, |reply| if let Reply::FetchOffsets(result) = reply { Some(result) } else { None })
+    }
+
+    /// OffsetDelete; one result a partition, in their order.
+    pub fn delete_offsets(
+        &self,
+        request: DeleteOffsetsRequest,
+    ) -> impl Future<Output = Result<PartitionResults, GroupError>> + Send + 'static + use<> {
+        let reply = self.request(Request::DeleteOffsets(request));
+        only(reply, |reply| if let Reply::DeleteOffsets(result) = reply { Some(result) } else { None })
+    }
+
+    /// DescribeGroups, in the order asked; a group that does not exist is Dead.
+    pub fn describe(
+        &self,
+        group_ids: Vec<GroupId>,
+    ) -> impl Future<Output = Vec<(GroupId, Result<DescribedGroup, GroupError>)>> + Send + 'static + use<> {
+        let one = |group_id: GroupId| {
+            let shard = self.shard_of(&group_id);
+            let reply = ask(shard, Ask::Request(Request::Describe(vec![Arc::clone(&group_id)])));
+            let described = only(reply, |reply| if let Reply::Describe(result) = reply { Some(result) } else { None });
+            async move {
+                let described =
+                    described.await.and_then(|groups| groups.into_iter().next().ok_or(GroupError::NotCoordinator));
+                (group_id, described)
+            }
+        };
+        join_all(group_ids.into_iter().map(one).collect::<Vec<_>>())
+    }
+
+    /// ListGroups over all shards, in no order.
+    pub fn list(
+        &self,
+        request: ListRequest,
+    ) -> impl Future<Output = Result<Vec<ListedGroup>, GroupError>> + Send + 'static + use<> {
+        let replies = self.request_all(&Request::List(request));
+        async move {
+            let mut groups = Vec::new();
+            for reply in replies.await {
+                match reply? {
+                    Reply::List(listed) => groups.extend(listed?),
+                    _ => return Err(GroupError::NotCoordinator),
+                }
+            }
+            Ok(groups)
+        }
+    }
+
+    /// DeleteGroups, in the order asked.
+    pub fn delete_groups(
+        &self,
+        group_ids: Vec<GroupId>,
+    ) -> impl Future<Output = Vec<(GroupId, Result<(), GroupError>)>> + Send + 'static + use<> {
+        let one = |group_id: GroupId| {
+            let shard = self.shard_of(&group_id);
+            let reply = ask(shard, Ask::DeleteGroup(Arc::clone(&group_id)));
+            let deleted = only(reply, |reply| if let Reply::DeleteGroup(result) = reply { Some(result) } else { None });
+            async move { (group_id, deleted.await) }
+        };
+        join_all(group_ids.into_iter().map(one).collect::<Vec<_>>())
+    }
+
+    /// Forgets every group's offsets of topics that were deleted. Waits for room in the mailboxes.
+    pub fn on_topics_deleted(
+        &self,
+        topics: Vec<TopicName>,
+    ) -> impl Future<Output = Result<(), GroupError>> + Send + 'static + use<> {
+        let topics: Arc<[TopicName]> = topics.into();
+        let shards = self.shards.clone();
+        async move {
+            let mut done = Vec::with_capacity(shards.len());
+            for shard in &shards {
+                let (sender, receiver) = oneshot::channel();
+                let message = Message::TopicsDeleted { topics: Arc::clone(&topics), done: sender };
+                shard.send(message).await.map_err(|_| GroupError::CoordinatorNotAvailable)?;
+                done.push(receiver);
+            }
+            for result in join_all(done).await {
+                result.unwrap_or(Err(GroupError::NotCoordinator))?;
+            }
+            Ok(())
+        }
+    }
+
+    /// How many groups are in each state now.
+    pub fn state_counts(&self) -> impl Future<Output = Result<StateCounts, GroupError>> + Send + 'static + use<> {
+        let replies = self.request_all(&Request::CountStates);
+        async move {
+            let mut counts = StateCounts::default();
+            for reply in replies.await {
+                match reply? {
+                    Reply::CountStates(counted) => counts.add(counted?),
+                    _ => return Err(GroupError::NotCoordinator),
+                }
+            }
+            Ok(counts)
+        }
+    }
+
+    /// Counters since the start.
+    pub fn stats(&self) -> CoordinatorStats {
+        self.counters.snapshot()
+    }
+
+    /// Answers joins and syncs that wait with NOT_COORDINATOR, now and from now on, so that connections can drain.
+    /// Everything else goes on until [`shutdown`](Self::shutdown).
+    pub fn begin_shutdown(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Finishes what is in the mailboxes, answers what waits with NOT_COORDINATOR and ends the shards. Later requests
+    /// get COORDINATOR_NOT_AVAILABLE.
+    pub async fn shutdown(&self) {
+        for shard in &self.shards {
+            // A shard that is gone needs no word.
+            let _ = shard.send(Message::Shutdown).await;
+        }
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for ended in join_all(tasks).await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a coordinator shard ended abnormally");
+            }
+        }
+    }
+
+    fn shard_of(&self, group_id: &str) -> Option<&mpsc::Sender<Message>> {
+        let count = u16::try_from(self.shards.len()).unwrap_or(u16::MAX);
+        self.shards.get(usize::from(shard_of(group_id, count)))
+    }
+
+    fn request(&self, request: Request) -> impl Future<Output = Result<Reply, GroupError>> + Send + 'static + use<> {
+        let shard = request.group_id().and_then(|group_id| self.shard_of(group_id));
+        ask(shard, Ask::Request(request))
+    }
+
+    fn request_all(
+        &self,
+        request: &Request,
+    ) -> impl Future<Output = Vec<Result<Reply, GroupError>>> + Send + 'static + use<> {
+        let asked: Vec<_> = self.shards.iter().map(|shard| ask(Some(shard), Ask::Request(request.clone()))).collect();
+        join_all(asked)
+    }
+}
+
+/// Puts a request into a shard's mailbox at once; the future only waits for the answer.
+fn ask(
+    shard: Option<&mpsc::Sender<Message>>,
+    ask: Ask,
+) -> impl Future<Output = Result<Reply, GroupError>> + Send + 'static + use<> {
+    let (answer, receiver) = oneshot::channel();
+    let sent = match shard.map(mpsc::Sender::try_reserve) {
+        Some(Ok(place)) => {
+            place.send(Message::Ask { ask, answer });
+            Ok(())
+        }
+        Some(Err(mpsc::error::TrySendError::Full(()))) => Err(GroupError::CoordinatorLoadInProgress),
+        Some(Err(mpsc::error::TrySendError::Closed(()))) | None => Err(GroupError::CoordinatorNotAvailable),
+    };
+    async move {
+        sent?;
+        receiver.await.unwrap_or(Err(GroupError::NotCoordinator))
+    }
+}
+
+/// The one kind of reply that a request has.
+async fn only<T>(
+    reply: impl Future<Output = Result<Reply, GroupError>>,
+    pick: fn(Reply) -> Option<Result<T, GroupError>>,
+) -> Result<T, GroupError> {
+    pick(reply.await?).unwrap_or(Err(GroupError::NotCoordinator))
+}
+
+/// The machine's part of the settings.
+fn machine_config(settings: &GroupSettings) -> Config {
+    let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Config {
+        session_timeout_min_ms: millis(settings.session_timeout_min),
+        session_timeout_max_ms: millis(settings.session_timeout_max),
+        initial_rebalance_delay_ms: millis(settings.initial_rebalance_delay),
+        size_max: settings.size_max,
+        offset_metadata_max: settings.offset_metadata_bytes_max,
+        offsets_retention_ms: i64::try_from(settings.offsets_retention.as_millis()).unwrap_or(i64::MAX),
+    }
+}
+
+/// The journal's name of a shard.
+fn journal_shard(index: u16) -> ShardId {
+    ShardId::group(index)
+}
+
+/// Requests that may wait for one shard; more are told to come back.
+const MAILBOX_SIZE_MAX: usize = 4096;

@@ -1,1 +1,39 @@
-//! Partition log over a segment store.
+//! Partition log over a segment store: validate, append, offsets and high watermark, indexes, producer state,
+//! retention, recovery.
+//!
+//! [`PartitionLog`] is one partition's log. Its log end runs ahead of its high watermark, which is the durable end with
+//! `sync` durability and the log end with `os`; readers see what lies below the high watermark.
+
+mod append;
+mod checkpoint;
+mod config;
+mod context;
+mod decompress;
+mod epochs;
+mod error;
+mod files;
+mod flush;
+mod index;
+mod partition;
+mod producers;
+mod read;
+mod recovery;
+mod retention;
+mod scan;
+mod segment;
+mod timestamps;
+mod validate;
+mod waiter;
+
+pub use config::LogConfig;
+pub use context::LogContext;
+pub use error::{AppendError, LogError, ReadError, RecordErrorAt};
+pub use flush::DurableTicket;
+pub use partition::{Appended, LogOffsets, PartitionInfo, PartitionLog};
+pub use producers::ProducerInfo;
+pub use read::{Isolation, ReadResult};
+pub use timestamps::TimestampOffset;
+pub use waiter::Waiter;
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! Prometheus registry and what is observed; names and labels are listed in docs/architecture.md.
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramTimer, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramTimer, HistogramVec, IntCounter, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 /// Observes a duration when dropped.
@@ -15,14 +15,13 @@ pub struct Metrics {
     request_seconds: HistogramVec,
     pub offset_commit_seconds: Histogram,
     pub offset_fetch_seconds: Histogram,
-    pub offsets_committed: IntCounter,
     pub produced_bytes: IntCounter,
     pub fetched_bytes: IntCounter,
     pub fetch_out_of_range: IntCounter,
-    pub errors: IntCounterVec,
-    pub storage_bytes: IntGaugeVec,
-    pub storage_entries: IntGaugeVec,
-    pub groups: IntGaugeVec,
+    storage_bytes: IntGaugeVec,
+    storage_entries: IntGaugeVec,
+    groups: IntGaugeVec,
+    coordinator_events: IntGaugeVec,
 }
 
 impl Metrics {
@@ -42,16 +41,11 @@ impl Metrics {
                 "tidegate_offset_fetch_duration_seconds",
                 "Time of an OffsetFetch.",
             ))?,
-            offsets_committed: IntCounter::new("tidegate_offsets_committed_total", "Partition offsets committed.")?,
             produced_bytes: IntCounter::new("tidegate_produced_bytes_total", "Bytes of record batches appended.")?,
             fetched_bytes: IntCounter::new("tidegate_fetched_bytes_total", "Bytes of record batches fetched.")?,
             fetch_out_of_range: IntCounter::new(
                 "tidegate_fetch_offset_out_of_range_total",
                 "Partitions of fetches that were answered OFFSET_OUT_OF_RANGE.",
-            )?,
-            errors: IntCounterVec::new(
-                Opts::new("tidegate_errors_total", "Kafka errors answered, by API and error."),
-                &["api", "error"],
             )?,
             storage_bytes: IntGaugeVec::new(
                 Opts::new("tidegate_storage_bytes", "Bytes stored, by kind and backend."),
@@ -62,6 +56,10 @@ impl Metrics {
                 &["kind", "backend"],
             )?,
             groups: IntGaugeVec::new(Opts::new("tidegate_groups", "Consumer groups by state."), &["state"])?,
+            coordinator_events: IntGaugeVec::new(
+                Opts::new("tidegate_coordinator_events", "What the group coordinator did since the start, by event."),
+                &["event"],
+            )?,
             registry,
         };
         metrics.register()?;
@@ -71,6 +69,22 @@ impl Metrics {
     /// Starts the clock of one request.
     pub fn request_timer(&self, api: &str) -> RequestTimer {
         self.request_seconds.with_label_values(&[api]).start_timer()
+    }
+
+    /// How much of one kind (`offsets`, `groups`, `records`) a backend holds; the entries of records are partitions.
+    pub fn observe_stored(&self, kind: &str, backend: &str, entries: u64, bytes: u64) {
+        set(&self.storage_entries, &[kind, backend], entries);
+        set(&self.storage_bytes, &[kind, backend], bytes);
+    }
+
+    /// How many groups are in each state.
+    pub fn observe_groups(&self, counts: &[(&str, u64)]) {
+        counts.iter().for_each(|(state, count)| set(&self.groups, &[state], *count));
+    }
+
+    /// The coordinator's counters.
+    pub fn observe_coordinator(&self, counts: &[(&str, u64)]) {
+        counts.iter().for_each(|(event, count)| set(&self.coordinator_events, &[event], *count));
     }
 
     /// The registry in Prometheus' text format.
@@ -86,15 +100,18 @@ impl Metrics {
         registry.register(Box::new(self.request_seconds.clone()))?;
         registry.register(Box::new(self.offset_commit_seconds.clone()))?;
         registry.register(Box::new(self.offset_fetch_seconds.clone()))?;
-        registry.register(Box::new(self.offsets_committed.clone()))?;
         registry.register(Box::new(self.produced_bytes.clone()))?;
         registry.register(Box::new(self.fetched_bytes.clone()))?;
         registry.register(Box::new(self.fetch_out_of_range.clone()))?;
-        registry.register(Box::new(self.errors.clone()))?;
         registry.register(Box::new(self.storage_bytes.clone()))?;
         registry.register(Box::new(self.storage_entries.clone()))?;
-        registry.register(Box::new(self.groups.clone()))
+        registry.register(Box::new(self.groups.clone()))?;
+        registry.register(Box::new(self.coordinator_events.clone()))
     }
+}
+
+fn set(gauges: &IntGaugeVec, labels: &[&str], value: u64) {
+    gauges.with_label_values(labels).set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
 fn histogram(name: &str, help: &str) -> HistogramOpts {

@@ -4,9 +4,11 @@ pub mod batch;
 pub mod group;
 pub mod ids;
 pub mod offsets;
+pub mod record;
 pub mod topic_name;
 
 pub use group::{GroupMetadata, GroupState, MemberMetadata};
 pub use ids::{GroupId, TopicId, TopicName, TopicPartition};
 pub use offsets::OffsetMetadata;
+pub use record::CoordinatorRecord;
 pub use topic_name::{InvalidTopicName, topic_names_collide, validate_topic_name};

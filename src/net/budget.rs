@@ -49,12 +49,6 @@ pub(super) struct Charge {
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Charge {
-    pub(super) fn bytes(&self) -> u64 {
-        self.permit.as_ref().map_or(0, |permit| permit.num_permits() as u64 * UNIT_BYTES)
-    }
-}
-
 /// Nobody gave memory back for too long.
 #[derive(Debug, thiserror::Error)]
 #[error("no memory for the request within the time allowed (queued.max.request.bytes)")]

@@ -22,12 +22,13 @@ use tracing::debug;
 use crate::{
     api::{Gateway, Outcome, Reply, RequestError, Session},
     config::NetSettings,
+    wire::frame::ResponseFrame,
 };
 
 use super::{
     budget::{Budget, Charge},
-    listener::Shutdown,
     reader::{Frame, FrameReader, ReadError},
+    shutdown::Shutdown,
 };
 
 /// Why a connection was closed by us or by the peer, other than in good order.
@@ -84,7 +85,7 @@ impl Connection<'_> {
         let (mut input, mut output) = stream.split();
         let mut reader = FrameReader::new(budget, self.settings.request_bytes_max, crate::api::frame_bytes_max);
         let mut guard = IdleGuard::new(self.settings);
-        let mut stopping = *shutdown.borrow();
+        let mut stopping = shutdown.is_given();
         loop {
             if stopping && self.queue.is_empty() {
                 return Ok(());
@@ -103,7 +104,7 @@ impl Connection<'_> {
                         self.send(&mut output, ready).await?;
                     }
                 }
-                _ = shutdown.wait_for(|stop| *stop), if !stopping => stopping = true,
+                () = shutdown.given(), if !stopping => stopping = true,
                 () = guard.alarm() => guard.check(&self.queue, &reader)?,
             }
         }
@@ -115,7 +116,7 @@ impl Connection<'_> {
     }
 
     /// Dispatches a request; its reply comes back at once when it is ready and nothing is before it.
-    fn dispatch(&mut self, frame: Frame) -> Result<Option<crate::wire::frame::ResponseFrame>, Closed> {
+    fn dispatch(&mut self, frame: Frame) -> Result<Option<ResponseFrame>, Closed> {
         let Frame { bytes, charge } = frame;
         let outcome = crate::api::dispatch(self.gateway, &self.session, bytes)?;
         let (reply, alone) = match outcome {
@@ -130,16 +131,15 @@ impl Connection<'_> {
     }
 
     /// Sends `first` and every reply behind it that is ready too, with as few writes as possible.
-    async fn send(
-        &mut self,
-        output: &mut WriteHalf<'_>,
-        first: crate::wire::frame::ResponseFrame,
-    ) -> Result<(), Closed> {
-        let mut chunks = VecDeque::from(first.into_chunks());
+    async fn send(&mut self, output: &mut WriteHalf<'_>, first: ResponseFrame) -> Result<(), Closed> {
+        let mut chunks = VecDeque::new();
+        first.append_to(&mut chunks);
         while chunks.len() < CHUNKS_MAX {
             match self.queue.front_mut() {
                 Some(Waiting { reply: Reply::Ready(ready), .. }) => {
-                    chunks.extend(ready.take().into_iter().flat_map(crate::wire::frame::ResponseFrame::into_chunks));
+                    if let Some(frame) = ready.take() {
+                        frame.append_to(&mut chunks);
+                    }
                     self.queue.pop_front();
                 }
                 _ => break,
@@ -161,7 +161,7 @@ impl Connection<'_> {
 }
 
 /// The reply of the oldest request. Cancel safe: the future stays in the queue.
-async fn head(queue: &mut VecDeque<Waiting>) -> Result<crate::wire::frame::ResponseFrame, RequestError> {
+async fn head(queue: &mut VecDeque<Waiting>) -> Result<ResponseFrame, RequestError> {
     match queue.front_mut().map(|waiting| &mut waiting.reply) {
         Some(Reply::Waiting(future)) => future.await,
         Some(Reply::Ready(frame)) => frame.take().ok_or(RequestError::NoReply),
@@ -172,7 +172,7 @@ async fn head(queue: &mut VecDeque<Waiting>) -> Result<crate::wire::frame::Respo
 async fn write_all(output: &mut WriteHalf<'_>, mut chunks: VecDeque<Bytes>) -> io::Result<()> {
     chunks.retain(|chunk| !chunk.is_empty());
     while !chunks.is_empty() {
-        let mut slices = [const { IoSlice::new(&[]) }; SLICES_MAX];
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let filled = slices.iter_mut().zip(&chunks).map(|(slice, chunk)| *slice = IoSlice::new(chunk)).count();
         let mut written = output.write_vectored(slices.get(..filled).unwrap_or_default()).await?;
         if written == 0 {

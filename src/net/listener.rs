@@ -4,17 +4,14 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::{Semaphore, watch},
+    sync::Semaphore,
     task::JoinSet,
 };
 use tracing::{debug, info, warn};
 
 use crate::{api::Gateway, config::NetSettings};
 
-use super::{budget::Budget, connection};
-
-/// Tells every connection to take no further request and to end when its replies are sent.
-pub type Shutdown = watch::Receiver<bool>;
+use super::{budget::Budget, connection, shutdown::Shutdown};
 
 /// A bound socket that serves the Kafka protocol.
 pub struct Listener {
@@ -42,11 +39,12 @@ impl Listener {
         let slots = Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)));
         let budget = Budget::new(settings.in_flight_bytes_max, settings.read_timeout);
         let settings = Arc::new(settings);
+        let stopped = shutdown.clone();
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 biased;
-                _ = shutdown.wait_for(|stop| *stop) => break,
+                () = shutdown.given() => break,
                 Some(ended) = connections.join_next(), if !connections.is_empty() => {
                     if let Err(error) = ended {
                         warn!(%error, "a connection's task failed");
@@ -60,7 +58,7 @@ impl Listener {
                         };
                         prepare(&stream);
                         let connection =
-                            connection::serve(stream, peer, Arc::clone(&gateway), Arc::clone(&settings), budget.clone(), shutdown.clone());
+                            connection::serve(stream, peer, Arc::clone(&gateway), Arc::clone(&settings), budget.clone(), stopped.clone());
                         connections.spawn(async move {
                             connection.await;
                             drop(slot);

@@ -4,5 +4,7 @@ mod budget;
 mod connection;
 mod listener;
 mod reader;
+mod shutdown;
 
-pub use listener::{Listener, Shutdown};
+pub use listener::Listener;
+pub use shutdown::{Shutdown, Stop};

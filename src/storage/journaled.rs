@@ -88,6 +88,10 @@ impl CoordinatorStorage for JournaledStorage {
         Err(StorageError::Unavailable(format!("shard {index} changes faster than it can be read")))
     }
 
+    fn health(&self) -> Result<(), StorageError> {
+        self.journal.health()
+    }
+
     fn size(&self) -> StorageSize {
         self.projection.size()
     }

@@ -12,13 +12,14 @@ pub mod segment;
 
 pub use self::{
     journaled::JournaledStorage,
-    segment::{FileEntry, OpenMode, SegmentFile, SegmentStore},
+    segment::{FileEntry, OpenMode, SegmentFile, SegmentStore, Volume},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+pub use crate::model::CoordinatorRecord;
 use crate::model::{GroupId, GroupMetadata, OffsetMetadata, TopicPartition};
 
 /// Which part of the small state a journal record belongs to. Records of one shard are replayed in the order of
@@ -93,6 +94,11 @@ pub trait Journal: Send + Sync + 'static {
     /// The latest value of each live key of `shard`, everything acknowledged before the call included; no order.
     async fn replay(&self, shard: ShardId) -> Result<Vec<(Bytes, Bytes)>, StorageError>;
 
+    /// Why appends are refused at the moment; Ok when they are not.
+    fn health(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Makes everything appended durable and refuses further appends.
     async fn close(&self) -> Result<(), StorageError>;
 }
@@ -149,24 +155,6 @@ pub trait GroupStorage: Send + Sync + 'static {
     async fn list(&self) -> Result<Vec<GroupMetadata>, StorageError>;
 }
 
-/// A change of a coordinator's durable state. Replaying these is the only way that such state changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CoordinatorRecord {
-    /// A committed offset, or its deletion.
-    Offset { group: GroupId, partition: TopicPartition, value: Option<OffsetMetadata> },
-    /// A group's completed generation, or its deletion.
-    Group { group: GroupId, value: Option<GroupMetadata> },
-}
-
-impl CoordinatorRecord {
-    /// The group that changes.
-    pub fn group(&self) -> &GroupId {
-        match self {
-            Self::Offset { group, .. } | Self::Group { group, .. } => group,
-        }
-    }
-}
-
 /// What a coordinator shard writes to: both projections, changed by one append.
 #[async_trait]
 pub trait CoordinatorStorage: OffsetStorage + GroupStorage {
@@ -178,6 +166,11 @@ pub trait CoordinatorStorage: OffsetStorage + GroupStorage {
 
     /// Entries and bytes held, for metrics.
     fn size(&self) -> StorageSize;
+
+    /// Why appends are refused at the moment; Ok when they are not.
+    fn health(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
 }
 
 /// How much small state a backend holds.

@@ -28,7 +28,8 @@ pub trait SegmentStore: Send + Sync + 'static {
     fn read_whole(&self, partition: &TopicPartition, name: &str) -> Result<Option<Bytes>, StorageError>;
 
     /// Replaces a small file, the directory created when missing: a reader, and a crash of the process, sees the
-    /// old or the new contents. With `durable` a power cut does so too, once this has returned.
+    /// old or the new contents. With `durable` a power cut does so too; which of the two, only
+    /// [`sync_directory`](Self::sync_directory) settles.
     fn write_whole(
         &self,
         partition: &TopicPartition,
@@ -52,6 +53,18 @@ pub trait SegmentStore: Send + Sync + 'static {
 
     /// Bytes of all files; the heap's for the memory backend, which has a cap.
     fn size_bytes(&self) -> Result<u64, StorageError>;
+
+    /// Room of the volume that holds the files; none where there is none.
+    fn volume(&self) -> Option<Volume> {
+        None
+    }
+}
+
+/// Room of a volume, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Volume {
+    pub total_bytes: u64,
+    pub usable_bytes: u64,
 }
 
 /// One file that grows at its end.

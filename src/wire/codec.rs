@@ -45,7 +45,7 @@ pub enum EncodeError {
 /// Decodes a body with kafka-protocol, behind the guard with its default limits.
 ///
 /// Strings with malformed UTF-8 come out with U+FFFD in place of what is malformed, as in Kafka. Bytes after the last
-/// field stay in `body`; Kafka ignores them.
+/// field stay in `body`; Kafka ignores them. OffsetCommit v0–1 and OffsetFetch v0 decode in [`super::legacy`] only.
 pub fn decode_request<T: Decodable>(api_key: ApiKey, version: i16, body: &mut Bytes) -> Result<T, DecodeError> {
     let cost = guard::check(api_key, version, body, &GuardLimits::default())?;
     if cost.malformed_strings > 0 {

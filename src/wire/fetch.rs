@@ -149,7 +149,7 @@ pub struct FetchPartitionResponse {
     pub aborted_transactions: Option<Vec<AbortedTransaction>>,
     /// From v11; -1 for none.
     pub preferred_read_replica: i32,
-    /// Batches in order, by reference; no chunk at all for no records. Never null on the wire, which some clients dislike.
+    /// Batches in order, by reference; no chunk at all for no records. Never null on the wire: some clients dislike it.
     pub records: Vec<Bytes>,
 }
 

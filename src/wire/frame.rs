@@ -1,6 +1,6 @@
 //! A response on its way to the socket: its length, its header and its body, in as few copies as possible.
 
-use std::slice;
+use std::{collections::VecDeque, slice};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
@@ -18,6 +18,14 @@ impl ResponseFrame {
         match &self.chunks {
             Chunks::One(chunk) => slice::from_ref(chunk),
             Chunks::Many(chunks) => chunks,
+        }
+    }
+
+    /// Puts the chunks at the end of what is to be written.
+    pub fn append_to(self, out: &mut VecDeque<Bytes>) {
+        match self.chunks {
+            Chunks::One(chunk) => out.push_back(chunk),
+            Chunks::Many(chunks) => out.extend(chunks),
         }
     }
 

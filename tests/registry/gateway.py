@@ -40,7 +40,8 @@ class Gateway(Broker):
         log = self.run_dir / "tidegate.log"
         seen = log.stat().st_size if log.exists() else 0
         listen = ["--listen", self.bootstrap, "--admin-listen", self.admin.removeprefix("http://")]
-        self.process = Process(self.name, [*self._command, *listen], log)
+        # The gateway refuses variables of its prefix that it does not know, and this one is ours.
+        self.process = Process(self.name, [*self._command, *listen], log, {"TIDEGATE_BIN": None})
         # Only what this start printed: the file also holds what earlier starts did.
         wait_until(f"{self.name} says where it listens ({log})", lambda: self._read_addresses(log, seen), START_TIMEOUT_SECONDS, 0.005)
         wait_until(f"{self.admin}/readyz answers 200", self._is_ready, START_TIMEOUT_SECONDS, 0.005)

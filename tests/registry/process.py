@@ -17,16 +17,18 @@ class Process:
     """A child with its output in a file. Each is the leader of its own group, so that Ctrl-C on the
     terminal reaches only the test, which then stops its children in order."""
 
-    def __init__(self, name: str, command: Command, log: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, name: str, command: Command, log: Path, env: Mapping[str, str | None] | None = None) -> None:
+        """`env` is put over this process's own environment; None there takes a variable away."""
         self.name = name
         self.log = log
+        merged = {**os.environ, **(env or {})}
         with open(log, "ab") as output:
             self._child = subprocess.Popen(
                 [str(part) for part in command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
+                env={key: value for key, value in merged.items() if value is not None},
                 start_new_session=True,
             )
         _running.append(self)

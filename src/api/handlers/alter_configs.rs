@@ -30,8 +30,7 @@ async fn replace(broker: &Broker, resource: AlterConfigsResource, validate_only:
         .filter_map(|config| Some((config.name.to_string(), config.value?.to_string())))
         .collect();
     let change = ConfigChange::Replace(configs);
-    let altered =
-        alter_resource(broker, resource.resource_type, &resource.resource_name, change, validate_only).await;
+    let altered = alter_resource(broker, resource.resource_type, &resource.resource_name, change, validate_only).await;
     AlterConfigsResourceResponse::default()
         .with_resource_type(resource.resource_type)
         .with_resource_name(resource.resource_name)

@@ -5,10 +5,7 @@
 
 use kafka_protocol::{
     ResponseError,
-    messages::{
-        ApiVersionsRequest, ApiVersionsResponse,
-        api_versions_response::ApiVersion,
-    },
+    messages::{ApiVersionsRequest, ApiVersionsResponse, api_versions_response::ApiVersion},
 };
 
 use crate::api::{APIS, Handled, Request};

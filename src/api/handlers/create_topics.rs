@@ -38,7 +38,8 @@ async fn create(broker: &Broker, body: CreateTopicsRequest) -> CreateTopicsRespo
     let names: Vec<_> = single.iter().map(|topic| topic.name.clone()).collect();
     let requests = single.into_iter().map(new_topic).collect();
     let results = broker.create_topics(requests, body.validate_only).await;
-    let mut topics: Vec<_> = names.into_iter().zip(results).map(|(name, result)| respond(broker, name, result)).collect();
+    let mut topics: Vec<_> =
+        names.into_iter().zip(results).map(|(name, result)| respond(broker, name, result)).collect();
     let mut repeated: Vec<_> = repeated.into_iter().map(|topic| topic.name).collect();
     repeated.sort();
     repeated.dedup();

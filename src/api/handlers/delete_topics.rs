@@ -1,10 +1,10 @@
 //! DeleteTopics v1–6: KIP-599 (v5: error messages), KIP-516 (v6: by id).
 
+use std::sync::Arc;
+
 use kafka_protocol::{
     ResponseError,
-    messages::{
-        DeleteTopicsRequest, DeleteTopicsResponse, TopicName, delete_topics_response::DeletableTopicResult,
-    },
+    messages::{DeleteTopicsRequest, DeleteTopicsResponse, TopicName, delete_topics_response::DeletableTopicResult},
 };
 use uuid::Uuid;
 
@@ -28,13 +28,13 @@ pub fn handle(request: Request) -> Handled {
     })
 }
 
-async fn delete(broker: &Broker, name: Option<TopicName>, id: Uuid) -> DeletableTopicResult {
+async fn delete(broker: &Arc<Broker>, name: Option<TopicName>, id: Uuid) -> DeletableTopicResult {
     let result = DeletableTopicResult::default().with_name(name.clone()).with_topic_id(id);
     let target = match &name {
         Some(_) if !id.is_nil() => {
-            return result.with_error_code(ResponseError::InvalidRequest.code()).with_error_message(Some(
-                super::text("Topic names and IDs may not both be specified."),
-            ));
+            return result
+                .with_error_code(ResponseError::InvalidRequest.code())
+                .with_error_message(Some(super::text("Topic names and IDs may not both be specified.")));
         }
         Some(name) => TopicRef::Name(domain_name(name)),
         None => TopicRef::Id(id),

@@ -17,9 +17,9 @@ use super::{domain_name, text, topic_name};
 
 pub fn handle(request: Request) -> Handled {
     let body: DescribeLogDirsRequest = request.decode()?;
-    let wanted: Option<HashMap<TopicName, Vec<i32>>> = body.topics.map(|topics| {
-        topics.into_iter().map(|topic| (domain_name(&topic.topic), topic.partitions)).collect()
-    });
+    let wanted: Option<HashMap<TopicName, Vec<i32>>> = body
+        .topics
+        .map(|topics| topics.into_iter().map(|topic| (domain_name(&topic.topic), topic.partitions)).collect());
     let is_wanted = |found: &LogDirPartition| match &wanted {
         None => true,
         Some(wanted) => wanted.get(&found.topic.name).is_some_and(|partitions| partitions.contains(&found.partition)),
@@ -30,7 +30,7 @@ pub fn handle(request: Request) -> Handled {
         by_topic.entry(found.topic.name.clone()).or_default().push(
             DescribeLogDirsPartition::default()
                 .with_partition_index(found.partition)
-                .with_partition_size(i64::try_from(found.size_bytes).unwrap_or(i64::MAX)),
+                .with_partition_size(signed(found.size_bytes)),
         );
     }
     let topics = by_topic
@@ -43,7 +43,11 @@ pub fn handle(request: Request) -> Handled {
     let result = DescribeLogDirsResult::default()
         .with_log_dir(text(broker.settings().data_dir.to_string_lossy()))
         .with_topics(topics)
-        .with_total_bytes(volume.map_or(-1, |volume| volume.total_bytes))
-        .with_usable_bytes(volume.map_or(-1, |volume| volume.usable_bytes));
+        .with_total_bytes(volume.map_or(-1, |volume| signed(volume.total_bytes)))
+        .with_usable_bytes(volume.map_or(-1, |volume| signed(volume.usable_bytes)));
     request.ready(&DescribeLogDirsResponse::default().with_results(vec![result]))
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

@@ -74,17 +74,12 @@ fn end(
     topics: Vec<DescribeTopicPartitionsResponseTopic>,
     next: Option<(&TopicName, i32)>,
 ) -> DescribeTopicPartitionsResponse {
-    let cursor = next.map(|(name, partition)| {
-        Cursor::default().with_topic_name(topic_name(name)).with_partition_index(partition)
-    });
+    let cursor = next
+        .map(|(name, partition)| Cursor::default().with_topic_name(topic_name(name)).with_partition_index(partition));
     DescribeTopicPartitionsResponse::default().with_topics(topics).with_next_cursor(cursor)
 }
 
-fn described(
-    topic: &Arc<Topic>,
-    partitions: std::ops::Range<i32>,
-    node: i32,
-) -> DescribeTopicPartitionsResponseTopic {
+fn described(topic: &Arc<Topic>, partitions: std::ops::Range<i32>, node: i32) -> DescribeTopicPartitionsResponseTopic {
     let partitions = partitions
         .map(|index| {
             DescribeTopicPartitionsResponsePartition::default()

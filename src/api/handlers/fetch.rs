@@ -5,11 +5,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-
-
 use crate::{
     api::{Handled, Outcome, Request, RequestError, errors::KafkaError},
     broker::{FetchPartition, FetchQuery, FetchedPartition, SessionFetch, SessionRequest, TopicRef},
+    log::Isolation,
     wire::{
         fetch::{FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse},
         frame::ResponseFrame,
@@ -27,7 +26,10 @@ async fn fetch(request: Request, body: FetchRequest) -> Result<ResponseFrame, Re
     let bytes_max = body.max_bytes.min(i32::try_from(broker.settings().fetch.bytes_max).unwrap_or(i32::MAX));
     let bytes_min = body.min_bytes.min(bytes_max);
     let wait_max = Duration::from_millis(u64::try_from(body.max_wait_ms).unwrap_or(0));
-    let read_committed = body.isolation_level == READ_COMMITTED;
+    let isolation = match body.isolation_level {
+        READ_COMMITTED => Isolation::ReadCommitted,
+        _ => Isolation::ReadUncommitted,
+    };
     let mut session = match broker.sessions().begin(session_request(&request, body)) {
         Ok(session) => session,
         Err(error) => {
@@ -40,7 +42,7 @@ async fn fetch(request: Request, body: FetchRequest) -> Result<ResponseFrame, Re
         bytes_min: usize::try_from(bytes_min).unwrap_or(0),
         bytes_max: usize::try_from(bytes_max).unwrap_or(0),
         wait_max,
-        read_committed,
+        isolation,
     };
     respond(&request, session, broker.fetch(query).await)
 }

@@ -74,9 +74,7 @@ pub(super) async fn alter_resource(
 async fn alter(broker: &Broker, resource: AlterConfigsResource, validate_only: bool) -> AlterConfigsResourceResponse {
     let name = resource.resource_name.as_str();
     let altered = match ops(&resource) {
-        Ok(ops) => {
-            alter_resource(broker, resource.resource_type, name, ConfigChange::Ops(ops), validate_only).await
-        }
+        Ok(ops) => alter_resource(broker, resource.resource_type, name, ConfigChange::Ops(ops), validate_only).await,
         Err(message) => Altered::failed(ResponseError::InvalidRequest, message),
     };
     AlterConfigsResourceResponse::default()

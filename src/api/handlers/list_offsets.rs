@@ -19,29 +19,33 @@ use super::domain_name;
 
 pub fn handle(request: Request) -> Handled {
     let body: ListOffsetsRequest = request.decode()?;
-    let by_time = body.topics.iter().flat_map(|topic| &topic.partitions).any(|partition| is_search(partition.timestamp));
+    let by_time =
+        body.topics.iter().flat_map(|topic| &topic.partitions).any(|partition| is_search(partition.timestamp));
     if !by_time {
-        return request.ready(&respond(request.broker(), body));
+        return request.ready(&respond(request.broker(), body, request.version));
     }
     request.alone(|request| async move {
-        let broker = Arc::clone(request.broker());
+        let (broker, version) = (Arc::clone(request.broker()), request.version);
         // A search by time reads segments.
-        tokio::task::spawn_blocking(move || respond(&broker, body)).await.unwrap_or_else(|error| {
+        tokio::task::spawn_blocking(move || respond(&broker, body, version)).await.unwrap_or_else(|error| {
             warn!(%error, "a search by time failed");
             ListOffsetsResponse::default()
         })
     })
 }
 
-fn respond(broker: &Broker, body: ListOffsetsRequest) -> ListOffsetsResponse {
+fn respond(broker: &Broker, body: ListOffsetsRequest, version: i16) -> ListOffsetsResponse {
     let read_committed = body.isolation_level == READ_COMMITTED;
     let topics = body
         .topics
         .into_iter()
         .map(|topic| {
             let target = TopicRef::Name(domain_name(&topic.name));
-            let partitions =
-                topic.partitions.iter().map(|partition| find(broker, &target, partition, read_committed)).collect();
+            let partitions = topic
+                .partitions
+                .iter()
+                .map(|partition| find(broker, &target, partition, read_committed, version))
+                .collect();
             ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions)
         })
         .collect();
@@ -53,16 +57,17 @@ fn find(
     topic: &TopicRef,
     partition: &ListOffsetsPartition,
     read_committed: bool,
+    version: i16,
 ) -> ListOffsetsPartitionResponse {
     let index = partition.partition_index;
     let query = OffsetQuery::from_timestamp(partition.timestamp);
     let response = ListOffsetsPartitionResponse::default().with_partition_index(index);
     match broker.find_offset(topic, index, partition.current_leader_epoch, query, read_committed) {
-        Ok(found) => response
-            .with_offset(found.offset)
-            .with_timestamp(found.timestamp_ms)
-            .with_leader_epoch(found.leader_epoch),
-        Err(error) => response.with_error_code(error.code()).with_offset(-1).with_timestamp(-1).with_leader_epoch(-1),
+        Ok(found) => {
+            let leader_epoch = if version >= FIRST_VERSION_WITH_EPOCH { found.leader_epoch } else { -1 };
+            response.with_offset(found.offset).with_timestamp(found.timestamp_ms).with_leader_epoch(leader_epoch)
+        }
+        Err(error) => response.with_error_code(error.code()),
     }
 }
 
@@ -71,3 +76,4 @@ fn is_search(timestamp: i64) -> bool {
 }
 
 const READ_COMMITTED: i8 = 1;
+const FIRST_VERSION_WITH_EPOCH: i16 = 4;

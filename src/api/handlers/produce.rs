@@ -12,7 +12,7 @@ use tracing::debug;
 
 use crate::{
     api::{Handled, Outcome, Request, RequestError, errors::KafkaError},
-    broker::{Produced, ProduceError, TopicRef},
+    broker::{ProduceError, Produced, TopicRef},
     log::AppendError,
     wire::{
         produce::{
@@ -107,12 +107,7 @@ fn append_topic(request: &Request, topic: ProduceTopic, refusal: Option<Response
     AppendedTopic { topic: topic.topic, partitions }
 }
 
-fn append(
-    request: &Request,
-    topic: &TopicRef,
-    partition: i32,
-    records: Option<Bytes>,
-) -> Result<Produced, Refused> {
+fn append(request: &Request, topic: &TopicRef, partition: i32, records: Option<Bytes>) -> Result<Produced, Refused> {
     let records = records.unwrap_or_default();
     request.broker().append(topic, partition, records).map_err(|error| {
         debug!(?topic, partition, %error, client_id = request.client_id(), "produce refused");

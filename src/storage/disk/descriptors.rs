@@ -39,7 +39,7 @@ struct Handle {
 }
 
 impl DiskFile {
-    pub(super) fn new(
+    pub(super) fn handle(
         path: PathBuf,
         size_bytes: u64,
         keep_open: bool,
@@ -196,9 +196,18 @@ impl DescriptorCache {
     }
 
     fn introduce(&self, file: &Arc<DiskFile>) {
-        if file.keep_open {
-            self.clock.lock().push_back(Arc::downgrade(file));
+        if !file.keep_open {
+            return;
         }
+        let mut clock = self.clock.lock();
+        // Files come and go with retention: two looked at for one that is added keeps the list in proportion.
+        for _ in 0..2 {
+            match clock.pop_front() {
+                Some(weak) if weak.strong_count() > 0 => clock.push_back(weak),
+                _ => {}
+            }
+        }
+        clock.push_back(Arc::downgrade(file));
     }
 
     /// Closes a few files when the bound is passed. Never called with a file's lock held.

@@ -79,7 +79,7 @@ impl JournalOptions {
         Self {
             durability,
             compact_bytes_min: 16 << 20,
-            compact_slice_bytes: 64 << 20,
+            compact_slice_bytes: 256 << 20,
             fill_bytes: 256 << 10,
             background_sync_bytes: 4 << 20,
             queue_bytes_max: 512 << 20,
@@ -127,11 +127,6 @@ impl DiskJournal {
         Ok(Self { engine, thread: Some(thread) })
     }
 
-    /// Why appends are refused at the moment; Ok when they are not.
-    pub fn health(&self) -> Result<(), StorageError> {
-        self.engine.health()
-    }
-
     pub fn stats(&self) -> JournalStats {
         self.engine.stats()
     }
@@ -153,6 +148,10 @@ impl OrderedJournal for DiskJournal {
 
 #[async_trait]
 impl Journal for DiskJournal {
+    fn health(&self) -> Result<(), StorageError> {
+        self.engine.health()
+    }
+
     fn append(&self, shard: ShardId, records: Vec<JournalRecord>) -> Durable {
         let (tell, told) = oneshot::channel();
         // Nobody listens when the caller has given up; the append stands.

@@ -106,7 +106,7 @@ impl SegmentStore for DiskSegments {
             (Err(error), _) => return Err(failure("look at", &path, &error)),
         };
         let keep_open = mode != OpenMode::CreateTransient;
-        Ok(DiskFile::new(path, size_bytes, keep_open, Arc::clone(&self.descriptors)))
+        Ok(DiskFile::handle(path, size_bytes, keep_open, Arc::clone(&self.descriptors)))
     }
 
     fn read_whole(&self, partition: &TopicPartition, name: &str) -> Result<Option<Bytes>, StorageError> {
@@ -145,7 +145,7 @@ impl SegmentStore for DiskSegments {
             let _ = fs::remove_file(&temporary);
             return Err(failure("write", &path, &error));
         }
-        if durable { self.sync_directory(partition) } else { Ok(()) }
+        Ok(())
     }
 
     fn delete(&self, partition: &TopicPartition, name: &str) -> Result<(), StorageError> {
@@ -210,7 +210,12 @@ pub(super) fn failure(what: &str, path: &Path, error: &io::Error) -> StorageErro
 /// Writes all of `parts`, going on after short writes.
 pub(super) fn write_all(mut file: &File, parts: &[IoSlice<'_>]) -> io::Result<u64> {
     let total: usize = parts.iter().map(|part| part.len()).sum();
-    let mut written = file.write_vectored(parts)?;
+    let mut written = loop {
+        match file.write_vectored(parts) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => break result?,
+        }
+    };
     while written < total {
         let mut skip = written;
         for part in parts {

@@ -1,5 +1,5 @@
-//! The shapes of all requests that are served, from Kafka's message definitions (`clients/src/main/resources/common/message`
-//! of 4.1, and of 3.9 for OffsetCommit 0–1 and OffsetFetch 0). The tests hold them against kafka-protocol's encoder.
+//! The shapes of all requests that are served: what Kafka 4.1's `*RequestData.SCHEMAS` say, and 3.9's for OffsetCommit
+//! 0–1 and OffsetFetch 0. The tests hold them against kafka-protocol's encoder.
 
 use kafka_protocol::{
     messages::{

@@ -106,9 +106,8 @@ impl<'a> Walk<'a> {
                 self.reader.take(count.saturating_mul(*bytes))?;
             }
             Kind::StringArray(memory_bytes) => {
-                for _ in
-                    0..self.count(Kind::String.bytes_min(self.version, self.is_flexible()), *memory_bytes, nullable)?
-                {
+                let bytes_min = Kind::String.bytes_min(self.version, self.is_flexible());
+                for _ in 0..self.count(bytes_min, *memory_bytes, nullable)? {
                     self.string(false)?;
                 }
             }
@@ -130,6 +129,10 @@ impl<'a> Walk<'a> {
     }
 
     fn tagged_fields(&mut self, shape: &'static Shape) -> Result<(), Malformed> {
+        if !self.is_flexible() {
+            return Ok(());
+        }
+        self.field = "tagged fields";
         let mut memory_bytes = FIRST_TAGGED_FIELD_MEMORY_BYTES;
         for _ in 0..self.reader.tags()? {
             let (tag, size) = self.reader.tag()?;
@@ -188,8 +191,8 @@ fn non_null<T>(value: Option<T>, nullable: bool) -> Result<Option<T>, Malformed>
     }
 }
 
-/// kafka-protocol keeps unknown tagged fields in a `BTreeMap<i32, Bytes>`: the first takes a leaf for eleven, the others
-/// their part of leaves that are half full and of the nodes above.
+/// kafka-protocol keeps unknown tagged fields in a `BTreeMap<i32, Bytes>`: the first takes a leaf for eleven, the
+/// others their part of leaves that are half full and of the nodes above.
 const FIRST_TAGGED_FIELD_MEMORY_BYTES: usize = 512;
 const TAGGED_FIELD_MEMORY_BYTES: usize = 128;
 

@@ -44,7 +44,6 @@ pub(super) struct Engine {
     compact_at_bytes: AtomicU64,
     compacting: AtomicBool,
     stop_compaction: AtomicBool,
-    appends: AtomicU64,
     compactions: AtomicU64,
     closed: watch::Sender<Option<Result<(), StorageError>>>,
 }
@@ -87,7 +86,6 @@ impl Engine {
             compact_at_bytes: AtomicU64::new(compact_at_bytes),
             compacting: AtomicBool::new(false),
             stop_compaction: AtomicBool::new(false),
-            appends: AtomicU64::new(0),
             compactions: AtomicU64::new(0),
             closed: watch::Sender::new(None),
         }
@@ -145,15 +143,11 @@ impl Engine {
             if pending.is_empty() {
                 return;
             }
-            let count = pending.len() as u64;
-            match writer.commit(pending) {
-                Ok(()) => _ = self.appends.fetch_add(count, Ordering::Relaxed),
-                Err(error) => {
-                    for pending in self.take_pending() {
-                        (pending.done)(Err(error.clone()));
-                    }
-                    return;
+            if let Err(error) = writer.commit(pending) {
+                for pending in self.take_pending() {
+                    (pending.done)(Err(error.clone()));
                 }
+                return;
             }
         }
     }
@@ -264,7 +258,14 @@ impl Engine {
                 return None;
             }
         };
-        self.set.lock().sealed.push(sealed);
+        let mut set = self.set.lock();
+        set.sealed.extend(sealed);
+        let nothing_sealed = set.sealed.is_empty();
+        drop(set);
+        if nothing_sealed {
+            self.compact_later(writer.end_bytes());
+            return None;
+        }
         self.compacting.store(true, Ordering::Relaxed);
         let engine = Arc::clone(self);
         let started = thread::Builder::new().name("journal-compact".to_owned()).spawn(move || {
@@ -364,7 +365,7 @@ impl Engine {
     pub(super) fn stats(&self) -> JournalStats {
         let set = self.set.lock();
         JournalStats {
-            appends: self.appends.load(Ordering::Relaxed),
+            appends: self.status.appends.load(Ordering::Relaxed),
             syncs: self.status.syncs.load(Ordering::Relaxed),
             compactions: self.compactions.load(Ordering::Relaxed),
             log_bytes: set.sealed_bytes() + self.status.end_bytes.load(Ordering::Relaxed),

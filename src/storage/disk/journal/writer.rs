@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    contents::StoredFile,
+    contents::{LOG_START, StoredFile},
     frame::FrameBuilder,
     recover::{ActiveLog, create_log, log_path},
 };
@@ -57,6 +57,7 @@ pub(super) struct Status {
     /// Why nothing can be written. The descriptor is not to be synced again.
     broken: Mutex<Option<StorageError>>,
     pub(super) end_bytes: AtomicU64,
+    pub(super) appends: AtomicU64,
     pub(super) syncs: AtomicU64,
 }
 
@@ -135,6 +136,9 @@ impl Writer {
         batch.clear();
         batch.shrink_to(BATCH_BYTES_KEPT);
         self.batch = batch;
+        if outcome.is_ok() {
+            self.status.appends.fetch_add(completions.len() as u64, Ordering::Relaxed);
+        }
         for done in completions {
             done(outcome.clone());
         }
@@ -164,9 +168,13 @@ impl Writer {
         outcome
     }
 
-    /// Ends the newest log, all of it durable, and begins the next. When that fails, appends go on in the old one.
-    pub(super) fn roll(&mut self, salt: u32) -> Result<StoredFile, StorageError> {
+    /// Ends the newest log, all of it durable, and begins the next. When that fails, appends go on in the old one. None
+    /// when nothing is in the newest log: the next would have its name.
+    pub(super) fn roll(&mut self, salt: u32) -> Result<Option<StoredFile>, StorageError> {
         self.recover()?;
+        if self.log.end == LOG_START {
+            return Ok(None);
+        }
         self.sync()?;
         if self.filled_end > self.log.end {
             // Only to give the room back: zeros behind the last frame of a sealed log are no damage.
@@ -185,7 +193,7 @@ impl Writer {
         self.filled_end = log.end;
         self.status.end_bytes.store(log.end, Ordering::Relaxed);
         self.log = log;
-        Ok(sealed)
+        Ok(Some(sealed))
     }
 
     /// Makes everything durable, and ends the log with a frame that vouches for it.

@@ -1,0 +1,395 @@
+//! A classic group: its members, their protocols and its leader (`org.apache.kafka.coordinator.group.classic.ClassicGroup`).
+//!
+//! What outlives the process changes in [`Group::replay`] alone. Everything else here is soft: ids that were given
+//! out, joins and syncs that wait, deadlines, and whatever a join phase has collected so far.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+
+use super::{
+    Cx, GroupError, JoinError, JoinRequest, Reply, Token,
+    timers::{Timer, TimerKey, Timers},
+};
+use crate::model::{CoordinatorRecord, GroupId, GroupMetadata, GroupState, MemberMetadata, group::Base64Bytes};
+
+/// A group and all that is known of it.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub id: GroupId,
+    pub state: GroupState,
+    pub state_timestamp_ms: i64,
+    /// Empty for a group that only ever committed offsets.
+    pub protocol_type: String,
+    pub protocol: Option<String>,
+    pub generation: i32,
+    pub leader: Option<Arc<str>>,
+    pub members: BTreeMap<Arc<str>, Member>,
+    /// Member id by instance id.
+    pub static_members: HashMap<Arc<str>, Arc<str>>,
+    /// Ids that were given out with MEMBER_ID_REQUIRED and have not come back yet.
+    pub pending_join: BTreeMap<Arc<str>, Timer>,
+    /// Members of the current generation that have not sent SyncGroup yet.
+    pub pending_sync: BTreeSet<Arc<str>>,
+    /// The join phase began from an empty group: it ends by its timer and not with the last member's join.
+    pub initial_rebalance: bool,
+    /// The initial delay that is running.
+    pub initial_delay: Option<InitialDelay>,
+    /// A member came during the initial delay, which may therefore be extended.
+    pub new_member_added: bool,
+    pub join_timer: Timer,
+    pub sync_timer: Timer,
+    /// A record of the group was written.
+    pub stored: bool,
+    /// There are, or were, offsets of the group.
+    pub has_offsets: bool,
+    awaiting_join: usize,
+    /// How many members support each protocol.
+    supported: HashMap<String, usize>,
+}
+
+/// A member: what is stored of it, and what is not.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub meta: MemberMetadata,
+    pub awaiting_join: Option<Token>,
+    pub awaiting_sync: Option<Token>,
+    /// Has not been in a generation yet: it cannot send heartbeats, so waiting does not keep it alive.
+    pub is_new: bool,
+    pub session: Timer,
+}
+
+/// `group.initial.rebalance.delay.ms` at work: a delay, and how far it may still be extended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InitialDelay {
+    pub delay_ms: u64,
+    pub remaining_ms: u64,
+}
+
+impl Group {
+    pub fn new(id: GroupId, now_wall_ms: i64) -> Self {
+        Self {
+            id,
+            state: GroupState::Empty,
+            state_timestamp_ms: now_wall_ms,
+            protocol_type: String::new(),
+            protocol: None,
+            generation: 0,
+            leader: None,
+            members: BTreeMap::new(),
+            static_members: HashMap::new(),
+            pending_join: BTreeMap::new(),
+            pending_sync: BTreeSet::new(),
+            initial_rebalance: false,
+            initial_delay: None,
+            new_member_added: false,
+            join_timer: Timer::default(),
+            sync_timer: Timer::default(),
+            stored: false,
+            has_offsets: false,
+            awaiting_join: 0,
+            supported: HashMap::new(),
+        }
+    }
+
+    /// Takes over a stored generation, at a restart as in the moment when it is written. Soft state of members that
+    /// are in it stays.
+    pub fn replay(&mut self, value: &GroupMetadata, timers: &mut Timers) {
+        let mut before = std::mem::take(&mut self.members);
+        for meta in &value.members {
+            let member = match before.remove(&meta.member_id) {
+                Some(member) => Member { meta: meta.clone(), ..member },
+                None => Member::new(meta.clone()),
+            };
+            self.members.insert(Arc::clone(&meta.member_id), member);
+        }
+        before.values_mut().for_each(|member| timers.cancel(&mut member.session));
+        self.state = match value.state {
+            _ if value.members.is_empty() => GroupState::Empty,
+            GroupState::CompletingRebalance => GroupState::CompletingRebalance,
+            _ => GroupState::Stable,
+        };
+        self.state_timestamp_ms = value.state_timestamp_ms;
+        self.protocol_type.clone_from(&value.protocol_type);
+        self.protocol.clone_from(&value.protocol);
+        self.generation = value.generation;
+        self.leader.clone_from(&value.leader);
+        self.stored = true;
+        self.recount();
+    }
+
+    /// Writes a new stored state of the group and applies it.
+    pub fn persist(&mut self, value: GroupMetadata, cx: &mut Cx<'_>) {
+        self.replay(&value, cx.timers);
+        cx.out.records.push(CoordinatorRecord::Group { group: Arc::clone(&self.id), value: Some(value) });
+    }
+
+    /// The group as it would be stored.
+    pub fn metadata(&self) -> GroupMetadata {
+        GroupMetadata {
+            group_id: Arc::clone(&self.id),
+            protocol_type: self.protocol_type.clone(),
+            protocol: self.protocol.clone(),
+            generation: self.generation,
+            leader: self.leader.clone(),
+            state: self.state,
+            state_timestamp_ms: self.state_timestamp_ms,
+            members: self.members.values().map(|member| member.meta.clone()).collect(),
+        }
+    }
+
+    pub fn is_leader(&self, member_id: &str) -> bool {
+        self.leader.as_deref() == Some(member_id)
+    }
+
+    pub fn has_all_members_joined(&self) -> bool {
+        self.members.len() == self.awaiting_join && self.pending_join.is_empty()
+    }
+
+    pub fn awaiting_join(&self) -> usize {
+        self.awaiting_join
+    }
+
+    /// The longest that any member allows a rebalance to take.
+    pub fn rebalance_timeout_ms(&self) -> u64 {
+        self.members.values().map(|member| millis(member.meta.rebalance_timeout_ms)).max().unwrap_or(0)
+    }
+
+    /// `ClassicGroup.validateMember`.
+    pub fn validate_member(&self, member_id: &str, instance_id: Option<&str>) -> Result<(), GroupError> {
+        if let Some(instance_id) = instance_id {
+            match self.static_members.get(instance_id) {
+                None => return Err(GroupError::UnknownMemberId),
+                Some(current) if current.as_ref() != member_id => return Err(GroupError::FencedInstanceId),
+                Some(_) => {}
+            }
+        }
+        if self.members.contains_key(member_id) { Ok(()) } else { Err(GroupError::UnknownMemberId) }
+    }
+
+    /// Whether a member with these protocols can be in the group.
+    pub fn supports(&self, protocol_type: &str, protocols: &[(String, Bytes)]) -> bool {
+        if self.state == GroupState::Empty {
+            return !protocol_type.is_empty() && !protocols.is_empty();
+        }
+        let supported_by = |name: &String| self.supported.get(name).copied().unwrap_or(0);
+        self.protocol_type == protocol_type
+            && protocols.iter().any(|(name, _)| supported_by(name) == self.members.len())
+    }
+
+    /// The protocol that most members prefer among those that all support; of equal ones the first by name.
+    pub fn select_protocol(&self) -> Option<String> {
+        let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
+        for member in self.members.values() {
+            let common = |name: &&String| self.supported.get(*name).copied() == Some(self.members.len());
+            if let Some(name) = member.meta.protocols.iter().map(|(name, _)| name).find(common) {
+                *votes.entry(name).or_default() += 1;
+            }
+        }
+        let most = votes.values().copied().max()?;
+        votes.into_iter().find(|(_, count)| *count == most).map(|(name, _)| name.to_owned())
+    }
+
+    /// Adds a member whose protocols were found to fit; the first decides the protocol type, and leads.
+    pub fn add_member(&mut self, member: Member, protocol_type: String) {
+        let member_id = Arc::clone(&member.meta.member_id);
+        if let Some(instance_id) = &member.meta.group_instance_id {
+            self.static_members.insert(Arc::clone(instance_id), Arc::clone(&member_id));
+        }
+        if self.members.is_empty() {
+            self.protocol_type = protocol_type;
+        }
+        if self.leader.is_none() {
+            self.leader = Some(Arc::clone(&member_id));
+        }
+        self.awaiting_join += usize::from(member.awaiting_join.is_some());
+        count_protocols(&mut self.supported, &member.meta);
+        self.members.insert(member_id, member);
+    }
+
+    /// Removes a member, or an id that was given out; whoever still waits under its name is told that it is unknown.
+    /// Says whether there was a member.
+    pub fn remove_member(&mut self, member_id: &str, cx: &mut Cx<'_>) -> bool {
+        if let Some(mut timer) = self.pending_join.remove(member_id) {
+            cx.timers.cancel(&mut timer);
+        }
+        self.pending_sync.remove(member_id);
+        let Some(mut member) = self.members.remove(member_id) else { return false };
+        cx.timers.cancel(&mut member.session);
+        discount_protocols(&mut self.supported, &member.meta);
+        if let Some(token) = member.awaiting_join {
+            self.awaiting_join = self.awaiting_join.saturating_sub(1);
+            cx.reply(token, Reply::Join(Err(JoinError::anonymous(GroupError::UnknownMemberId))));
+        }
+        if let Some(token) = member.awaiting_sync {
+            cx.reply(token, Reply::Sync(Err(GroupError::UnknownMemberId)));
+        }
+        if let Some(instance_id) = &member.meta.group_instance_id {
+            self.static_members.remove(instance_id);
+        }
+        if self.is_leader(member_id) {
+            self.leader = self.members.keys().next().cloned();
+        }
+        true
+    }
+
+    /// Takes over what a member says with a join, and lets the join wait.
+    pub fn update_member(&mut self, member_id: &str, request: JoinRequest, token: Token, cx: &mut Cx<'_>) {
+        let Some(member) = self.members.get_mut(member_id) else { return };
+        discount_protocols(&mut self.supported, &member.meta);
+        member.meta.protocols = stored_protocols(request.protocols);
+        member.meta.rebalance_timeout_ms = request.rebalance_timeout_ms;
+        member.meta.session_timeout_ms = request.session_timeout_ms;
+        count_protocols(&mut self.supported, &member.meta);
+        match member.awaiting_join.replace(token) {
+            None => self.awaiting_join += 1,
+            // The same member asks twice, most likely on a new connection; Kafka never answers the first.
+            Some(first) => {
+                cx.reply(
+                    first,
+                    Reply::Join(Err(JoinError::new(GroupError::RebalanceInProgress, &member.meta.member_id))),
+                );
+            }
+        }
+    }
+
+    /// Takes the join that waits for `member_id`.
+    pub fn take_join(&mut self, member_id: &str) -> Option<Token> {
+        let token = self.members.get_mut(member_id)?.awaiting_join.take()?;
+        self.awaiting_join = self.awaiting_join.saturating_sub(1);
+        Some(token)
+    }
+
+    /// Gives a static member's place to a new member id and fences whoever waits under the old one (KIP-345).
+    pub fn replace_static_member(
+        &mut self,
+        instance_id: &Arc<str>,
+        old_id: &Arc<str>,
+        new_id: &Arc<str>,
+        cx: &mut Cx<'_>,
+    ) {
+        if let Some(token) = self.take_join(old_id) {
+            cx.reply(token, Reply::Join(Err(JoinError::new(GroupError::FencedInstanceId, old_id))));
+        }
+        let Some(mut member) = self.members.remove(old_id) else { return };
+        if let Some(token) = member.awaiting_sync.take() {
+            cx.reply(token, Reply::Sync(Err(GroupError::FencedInstanceId)));
+        }
+        cx.timers.cancel(&mut member.session);
+        let meta = MemberMetadata { member_id: Arc::clone(new_id), ..member.meta };
+        self.members.insert(Arc::clone(new_id), Member::new(meta));
+        if self.is_leader(old_id) {
+            self.leader = Some(Arc::clone(new_id));
+        }
+        if self.pending_sync.remove(old_id) {
+            self.pending_sync.insert(Arc::clone(new_id));
+        }
+        self.static_members.insert(Arc::clone(instance_id), Arc::clone(new_id));
+        self.schedule_session(new_id, cx);
+    }
+
+    /// Gives a member its whole session again.
+    pub fn schedule_session(&mut self, member_id: &Arc<str>, cx: &mut Cx<'_>) {
+        let timeout_ms = self.members.get(member_id).map_or(0, |member| millis(member.meta.session_timeout_ms));
+        self.schedule_session_in(member_id, timeout_ms, cx);
+    }
+
+    /// Lets a member live for `timeout_ms`.
+    pub fn schedule_session_in(&mut self, member_id: &Arc<str>, timeout_ms: u64, cx: &mut Cx<'_>) {
+        if let Some(member) = self.members.get_mut(member_id) {
+            let key = || TimerKey::Session { group: Arc::clone(&self.id), member: Arc::clone(member_id) };
+            cx.timers.set(&mut member.session, cx.now.monotonic_ms.saturating_add(timeout_ms), key);
+        }
+    }
+
+    /// Remembers an id that was given out; it is forgotten when it does not come back within the session timeout.
+    pub fn add_pending(&mut self, member_id: &Arc<str>, session_timeout_ms: i32, cx: &mut Cx<'_>) {
+        let timer = self.pending_join.entry(Arc::clone(member_id)).or_default();
+        let key = || TimerKey::Session { group: Arc::clone(&self.id), member: Arc::clone(member_id) };
+        cx.timers.set(timer, cx.now.monotonic_ms.saturating_add(millis(session_timeout_ms)), key);
+    }
+
+    pub fn schedule_join_timer(&mut self, delay_ms: u64, cx: &mut Cx<'_>) {
+        let key = || TimerKey::Join { group: Arc::clone(&self.id) };
+        cx.timers.set(&mut self.join_timer, cx.now.monotonic_ms.saturating_add(delay_ms), key);
+    }
+
+    pub fn schedule_sync_timer(&mut self, cx: &mut Cx<'_>) {
+        let deadline_ms = cx.now.monotonic_ms.saturating_add(self.rebalance_timeout_ms());
+        cx.timers.set(&mut self.sync_timer, deadline_ms, || TimerKey::Sync { group: Arc::clone(&self.id) });
+    }
+
+    /// Ends every timer of a group that goes.
+    pub fn cancel_timers(&mut self, timers: &mut Timers) {
+        timers.cancel(&mut self.join_timer);
+        timers.cancel(&mut self.sync_timer);
+        self.pending_join.values_mut().for_each(|timer| timers.cancel(timer));
+        self.members.values_mut().for_each(|member| timers.cancel(&mut member.session));
+    }
+
+    fn recount(&mut self) {
+        self.supported.clear();
+        self.static_members.clear();
+        self.awaiting_join = 0;
+        for (member_id, member) in &self.members {
+            count_protocols(&mut self.supported, &member.meta);
+            self.awaiting_join += usize::from(member.awaiting_join.is_some());
+            if let Some(instance_id) = &member.meta.group_instance_id {
+                self.static_members.insert(Arc::clone(instance_id), Arc::clone(member_id));
+            }
+        }
+    }
+}
+
+impl Member {
+    pub fn new(meta: MemberMetadata) -> Self {
+        Self { meta, awaiting_join: None, awaiting_sync: None, is_new: false, session: Timer::default() }
+    }
+
+    pub fn is_static(&self) -> bool {
+        self.meta.group_instance_id.is_some()
+    }
+
+    /// What the member says of itself for `protocol`.
+    pub fn metadata(&self, protocol: Option<&str>) -> Bytes {
+        let named = self.meta.protocols.iter().find(|(name, _)| Some(name.as_str()) == protocol);
+        named.map(|(_, metadata)| metadata.0.clone()).unwrap_or_default()
+    }
+
+    /// Whether the member joins with exactly what it said before.
+    pub fn matches(&self, protocols: &[(String, Bytes)]) -> bool {
+        self.meta.protocols.iter().map(|(name, metadata)| (name, &metadata.0)).eq(protocols.iter().map(|(n, m)| (n, m)))
+    }
+}
+
+/// A timeout off the wire; negative ones count as none.
+pub(super) fn millis(timeout_ms: i32) -> u64 {
+    u64::try_from(timeout_ms).unwrap_or(0)
+}
+
+/// A member's protocols as they are kept: a name that comes twice counts once.
+pub(super) fn stored_protocols(protocols: Vec<(String, Bytes)>) -> Vec<(String, Base64Bytes)> {
+    let mut seen = HashSet::with_capacity(protocols.len());
+    let is_new = |(name, _): &(String, Bytes)| seen.insert(name.clone());
+    protocols.into_iter().filter(is_new).map(|(name, metadata)| (name, Base64Bytes(metadata))).collect()
+}
+
+fn count_protocols(supported: &mut HashMap<String, usize>, member: &MemberMetadata) {
+    for (name, _) in &member.protocols {
+        *supported.entry(name.clone()).or_default() += 1;
+    }
+}
+
+fn discount_protocols(supported: &mut HashMap<String, usize>, member: &MemberMetadata) {
+    for (name, _) in &member.protocols {
+        if let Some(count) = supported.get_mut(name) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                supported.remove(name);
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What the coordinator answers, in model types, and its errors.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::model::{GroupId, GroupState, MemberMetadata, OffsetMetadata, TopicPartition};
+
+/// Why a request of a group was refused; the variants are Kafka's errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum GroupError {
+    #[error("the coordinator is loading the group")]
+    CoordinatorLoadInProgress,
+    #[error("the coordinator is not available")]
+    CoordinatorNotAvailable,
+    #[error("the coordinator of the group has moved or begins anew")]
+    NotCoordinator,
+    #[error("the group id is invalid")]
+    InvalidGroupId,
+    #[error("the session timeout is outside the broker's range")]
+    InvalidSessionTimeout,
+    #[error("the member's protocols are inconsistent with those of the group")]
+    InconsistentGroupProtocol,
+    #[error("the group has reached its maximum size")]
+    GroupMaxSizeReached,
+    #[error("the member must join again with the id that it was given")]
+    MemberIdRequired,
+    #[error("the coordinator does not know the member")]
+    UnknownMemberId,
+    #[error("another member has taken the group instance id")]
+    FencedInstanceId,
+    #[error("the generation is not the group's")]
+    IllegalGeneration,
+    #[error("the group is rebalancing, so a rejoin is needed")]
+    RebalanceInProgress,
+    #[error("the group id does not exist")]
+    GroupIdNotFound,
+    #[error("the group is not empty")]
+    NonEmptyGroup,
+    #[error("a member of the group is subscribed to the topic")]
+    GroupSubscribedToTopic,
+    #[error("the metadata field of the offset is too large")]
+    OffsetMetadataTooLarge,
+}
+
+/// JoinGroup's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinReply {
+    pub generation: i32,
+    pub protocol_type: String,
+    pub protocol: Option<String>,
+    pub leader: Arc<str>,
+    pub skip_assignment: bool,
+    pub member_id: Arc<str>,
+    /// Every member, to the leader alone.
+    pub members: Vec<JoinedMember>,
+}
+
+/// A member as the leader sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinedMember {
+    pub member_id: Arc<str>,
+    pub group_instance_id: Option<Arc<str>>,
+    /// The member's metadata for the selected protocol.
+    pub metadata: Bytes,
+}
+
+/// A refused JoinGroup; with MEMBER_ID_REQUIRED the id is the one to come back with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct JoinError {
+    pub error: GroupError,
+    pub member_id: Arc<str>,
+}
+
+/// SyncGroup's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncReply {
+    pub protocol_type: String,
+    pub protocol: Option<String>,
+    pub assignment: Bytes,
+}
+
+/// LeaveGroup's answer for one member, in the order of the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftMember {
+    pub member_id: Arc<str>,
+    pub group_instance_id: Option<Arc<str>>,
+    pub result: Result<(), GroupError>,
+}
+
+/// OffsetCommit's and OffsetDelete's answer for one partition, in the order of the request.
+pub type PartitionResults = Vec<(TopicPartition, Result<(), GroupError>)>;
+
+/// OffsetFetch's answer: the partitions asked for in their order, or all that have an offset.
+pub type FetchedOffsets = Vec<(TopicPartition, Option<OffsetMetadata>)>;
+
+/// DescribeGroups' answer for one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedGroup {
+    pub group_id: GroupId,
+    /// Dead for a group that does not exist.
+    pub state: GroupState,
+    pub protocol_type: String,
+    /// Empty unless the group is stable.
+    pub protocol: String,
+    pub members: Vec<DescribedMember>,
+}
+
+/// A member of a [`DescribedGroup`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedMember {
+    pub member_id: Arc<str>,
+    pub group_instance_id: Option<Arc<str>>,
+    pub client_id: String,
+    pub client_host: String,
+    /// For the selected protocol; empty unless the group is stable.
+    pub metadata: Bytes,
+    pub assignment: Bytes,
+}
+
+/// One group of ListGroups' answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedGroup {
+    pub group_id: GroupId,
+    pub protocol_type: String,
+    pub state: GroupState,
+}
+
+/// How many groups are in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateCounts {
+    pub empty: u64,
+    pub preparing_rebalance: u64,
+    pub completing_rebalance: u64,
+    pub stable: u64,
+    pub dead: u64,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Join(Result<JoinReply, JoinError>),
+    Sync(Result<SyncReply, GroupError>),
+    Heartbeat(Result<(), GroupError>),
+    Leave(Result<Vec<LeftMember>, GroupError>),
+    Commit(Result<PartitionResults, GroupError>),
+    FetchOffsets(Result<FetchedOffsets, GroupError>),
+    DeleteOffsets(Result<PartitionResults, GroupError>),
+    Describe(Result<Vec<DescribedGroup>, GroupError>),
+    List(Result<Vec<ListedGroup>, GroupError>),
+    DeleteGroup(Result<(), GroupError>),
+    CountStates(Result<StateCounts, GroupError>),
+}
+
+impl Reply {
+    /// The error that the whole request was refused with.
+    pub fn error(&self) -> Option<GroupError> {
+        match self {
+            Self::Join(result) => result.as_ref().err().map(|refused| refused.error),
+            Self::Sync(result) => result.as_ref().err().copied(),
+            Self::Leave(result) => result.as_ref().err().copied(),
+            Self::Commit(result) | Self::DeleteOffsets(result) => result.as_ref().err().copied(),
+            Self::FetchOffsets(result) => result.as_ref().err().copied(),
+            Self::Describe(result) => result.as_ref().err().copied(),
+            Self::List(result) => result.as_ref().err().copied(),
+            Self::CountStates(result) => result.as_ref().err().copied(),
+            Self::Heartbeat(result) | Self::DeleteGroup(result) => result.err(),
+        }
+    }
+}
+
+impl JoinError {
+    pub(super) fn new(error: GroupError, member_id: &Arc<str>) -> Self {
+        Self { error, member_id: Arc::clone(member_id) }
+    }
+
+    /// For errors that give no member id back.
+    pub(super) fn anonymous(error: GroupError) -> Self {
+        Self { error, member_id: Arc::from("") }
+    }
+}
+
+impl StateCounts {
+    pub(super) fn count(&mut self, state: GroupState) {
+        let counter = match state {
+            GroupState::Empty => &mut self.empty,
+            GroupState::PreparingRebalance => &mut self.preparing_rebalance,
+            GroupState::CompletingRebalance => &mut self.completing_rebalance,
+            GroupState::Stable => &mut self.stable,
+            GroupState::Dead => &mut self.dead,
+        };
+        *counter += 1;
+    }
+
+    /// Adds the counts of another shard.
+    pub fn add(&mut self, other: Self) {
+        self.empty += other.empty;
+        self.preparing_rebalance += other.preparing_rebalance;
+        self.completing_rebalance += other.completing_rebalance;
+        self.stable += other.stable;
+        self.dead += other.dead;
+    }
+}
+
+impl DescribedGroup {
+    /// What is said of a group that does not exist.
+    pub(super) fn dead(group_id: GroupId) -> Self {
+        Self {
+            group_id,
+            state: GroupState::Dead,
+            protocol_type: String::new(),
+            protocol: String::new(),
+            members: Vec::new(),
+        }
+    }
+}
+
+impl From<&MemberMetadata> for DescribedMember {
+    /// The member without its protocol's metadata.
+    fn from(member: &MemberMetadata) -> Self {
+        Self {
+            member_id: Arc::clone(&member.member_id),
+            group_instance_id: member.group_instance_id.clone(),
+            client_id: member.client_id.clone(),
+            client_host: member.client_host.clone(),
+            metadata: Bytes::new(),
+            assignment: member.assignment.0.clone(),
+        }
+    }
+}

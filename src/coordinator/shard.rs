@@ -1,0 +1,471 @@
+//! One shard: an actor around a [`Machine`].
+
+use std::{
+    collections::{HashMap, HashSet},
+    future::pending,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{debug, info, warn};
+
+use super::{
+    Config, Counters, Event, FetchOffsetsRequest, FetchedOffsets, GroupError, Machine, Now, Output, Reply, Request,
+    Token, journal_shard, machine_config, report,
+};
+use crate::{
+    clock::Clock,
+    config::GroupSettings,
+    model::{CoordinatorRecord, GroupId, GroupMetadata, TopicName, TopicPartition},
+    storage::{CoordinatorStorage, ShardId, StorageError, shard_of},
+};
+
+/// Where the answer to a request goes.
+pub(super) type Answer = oneshot::Sender<Result<Reply, GroupError>>;
+
+/// What comes into the mailbox.
+pub(super) enum Message {
+    Ask { ask: Ask, answer: Answer },
+    TopicsDeleted { topics: Arc<[TopicName]>, done: oneshot::Sender<Result<(), GroupError>> },
+    Shutdown,
+}
+
+/// What a client asks for.
+pub(super) enum Ask {
+    /// Something that the machine decides alone.
+    Request(Request),
+    /// A read of storage.
+    FetchOffsets(FetchOffsetsRequest),
+    /// A decision of the machine for which storage must be read first.
+    DeleteGroup(GroupId),
+}
+
+/// One shard of the coordinator.
+pub(super) struct Shard {
+    index: u16,
+    shard_count: u16,
+    id: ShardId,
+    config: Config,
+    storage: Arc<dyn CoordinatorStorage>,
+    clock: Arc<dyn Clock>,
+    counters: Arc<Counters>,
+    /// None while it could not be rebuilt.
+    machine: Option<Machine>,
+    rebuild: Rebuild,
+    waiting: HashMap<Token, Answer>,
+    next_token: u64,
+    batch: Batch,
+    sweep: Sweep,
+}
+
+/// What the events since the last append led to.
+#[derive(Default)]
+struct Batch {
+    records: Vec<CoordinatorRecord>,
+    /// Go out when the records are stored.
+    replies: Vec<(Token, Reply)>,
+    /// Are read when the records are stored.
+    reads: Vec<(FetchOffsetsRequest, Answer)>,
+    /// Groups whose state is not stored yet.
+    changed: HashSet<GroupId>,
+    /// Groups in `reads`.
+    read: HashSet<GroupId>,
+}
+
+/// When to try again after failed appends.
+#[derive(Default)]
+struct Rebuild {
+    failures: u32,
+    at_ms: u64,
+}
+
+/// The periodic look for expired offsets, a few groups at a time.
+struct Sweep {
+    interval_ms: u64,
+    at_ms: u64,
+    queue: Vec<GroupId>,
+}
+
+impl Shard {
+    pub fn new(
+        index: u16,
+        settings: &GroupSettings,
+        storage: Arc<dyn CoordinatorStorage>,
+        clock: Arc<dyn Clock>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let interval_ms = u64::try_from(settings.offsets_retention_check.as_millis()).unwrap_or(u64::MAX).max(1);
+        let at_ms = now(clock.as_ref()).monotonic_ms.saturating_add(interval_ms);
+        Self {
+            index,
+            shard_count: settings.shards.max(1),
+            id: journal_shard(index),
+            config: machine_config(settings),
+            storage,
+            clock,
+            counters,
+            machine: None,
+            rebuild: Rebuild::default(),
+            waiting: HashMap::new(),
+            next_token: 0,
+            batch: Batch::default(),
+            sweep: Sweep { interval_ms, at_ms, queue: Vec::new() },
+        }
+    }
+
+    /// Takes over what storage has of the shard's groups.
+    pub fn restore(&mut self, stored: Vec<GroupMetadata>, with_offsets: Vec<GroupId>) {
+        if !stored.is_empty() || !with_offsets.is_empty() {
+            debug!(shard = self.index, groups = stored.len(), with_offsets = with_offsets.len(), "restoring groups");
+        }
+        self.machine = Some(Machine::restore(self.config.clone(), stored, with_offsets, self.now()));
+    }
+
+    /// Serves the mailbox until it closes or says so.
+    pub async fn run(mut self, mut mailbox: mpsc::Receiver<Message>, mut stopping: watch::Receiver<bool>) {
+        let mut inbox = Vec::new();
+        loop {
+            let wake = sleep(self.until_wake());
+            tokio::select! {
+                biased;
+                received = mailbox.recv_many(&mut inbox, DRAIN_MAX) => if received == 0 { break },
+                // The coordinator is gone when this channel closes, and the mailbox with it.
+                Ok(()) = stopping.changed() => {}
+                () = wake => {}
+            }
+            // One time for the whole round, taken before it: a heartbeat that waited here is seen before its session
+            // is found to have expired.
+            let now = self.now();
+            if self.machine.as_ref().is_some_and(Machine::is_empty) {
+                self.sweep.at_ms = now.monotonic_ms.saturating_add(self.sweep.interval_ms);
+            }
+            let mut goes_on = true;
+            for message in inbox.drain(..) {
+                goes_on &= self.handle(message, now).await;
+            }
+            self.tick(now).await;
+            self.flush().await;
+            if *stopping.borrow() || !goes_on {
+                self.refuse_waiting();
+            }
+            if !goes_on {
+                break;
+            }
+        }
+        debug!(shard = self.index, "shard ends");
+    }
+
+    /// False when the shard shall end.
+    async fn handle(&mut self, message: Message, now: Now) -> bool {
+        match message {
+            Message::Ask { ask: Ask::Request(request), answer } => self.request(request, answer, now).await,
+            Message::Ask { ask: Ask::FetchOffsets(request), answer } => {
+                if self.machine.is_none() {
+                    return refuse(answer, GroupError::CoordinatorLoadInProgress);
+                }
+                self.batch.read.insert(Arc::clone(&request.group_id));
+                self.batch.reads.push((request, answer));
+            }
+            Message::Ask { ask: Ask::DeleteGroup(group_id), answer } => self.delete_group(group_id, answer, now).await,
+            Message::TopicsDeleted { topics, done } => {
+                let forgotten = self.forget_topics(&topics, now).await;
+                // The caller may have gone.
+                let _ = done.send(forgotten);
+            }
+            Message::Shutdown => return false,
+        }
+        true
+    }
+
+    async fn request(&mut self, request: Request, answer: Answer, now: Now) {
+        // A read answers as of its place in the mailbox: what comes later and changes the group's offsets waits for it.
+        let writes_offsets =
+            matches!(request, Request::Commit(_) | Request::DeleteOffsets(_) | Request::DeleteGroup(..));
+        if writes_offsets && request.group_id().is_some_and(|group_id| self.batch.read.contains(group_id)) {
+            self.flush().await;
+        }
+        let Some(machine) = &mut self.machine else {
+            // Kafka answers heartbeats as if all were well while a group loads: the member is to go on.
+            let loading = match request {
+                Request::Heartbeat(_) => Ok(Reply::Heartbeat(Ok(()))),
+                _ => Err(GroupError::CoordinatorLoadInProgress),
+            };
+            let _ = answer.send(loading);
+            return;
+        };
+        let group_id = request.group_id().cloned();
+        let token = Token(self.next_token);
+        self.next_token = self.next_token.wrapping_add(1);
+        self.waiting.insert(token, answer);
+        // A member's reply that shows nothing unstored need not wait for the records of other groups.
+        let of_member =
+            matches!(request, Request::Join(..) | Request::Sync(_) | Request::Heartbeat(_) | Request::Leave(_));
+        let stored = group_id.as_ref().is_some_and(|group_id| !self.batch.changed.contains(group_id));
+        let shows_stored_state = self.batch.records.is_empty() || (of_member && stored);
+        let out = machine.step(Event::Request(token, request), now);
+        let refused = out.replies.iter().find(|(of, _)| *of == token).and_then(|(_, reply)| reply.error());
+        if let (Some(error), Some(group)) = (refused, &group_id) {
+            debug!(shard = self.index, group = %group, %error, "request refused");
+        }
+        self.absorb(out, shows_stored_state);
+    }
+
+    async fn delete_group(&mut self, group_id: GroupId, answer: Answer, now: Now) {
+        self.flush().await;
+        match self.storage.fetch_all(&group_id).await {
+            Ok(offsets) => {
+                let partitions = offsets.into_iter().map(|(partition, _)| partition).collect();
+                self.request(Request::DeleteGroup(group_id, partitions), answer, now).await;
+            }
+            Err(error) => {
+                warn!(shard = self.index, group = %group_id, %error, "cannot read the offsets of a group to delete");
+                refuse(answer, GroupError::CoordinatorNotAvailable);
+            }
+        }
+    }
+
+    async fn forget_topics(&mut self, topics: &[TopicName], now: Now) -> Result<(), GroupError> {
+        self.flush().await;
+        let Some(machine) = &self.machine else { return Err(GroupError::CoordinatorLoadInProgress) };
+        let topics: HashSet<&TopicName> = topics.iter().collect();
+        let group_ids: Vec<GroupId> = machine.group_ids().cloned().collect();
+        for group_id in group_ids {
+            let offsets = self.storage.fetch_all(&group_id).await.map_err(|error| {
+                warn!(shard = self.index, group = %group_id, %error, "cannot read offsets of deleted topics");
+                GroupError::CoordinatorNotAvailable
+            })?;
+            let partitions = offsets.into_iter().map(|(partition, _)| partition);
+            let gone: Vec<TopicPartition> = partitions.filter(|partition| topics.contains(&partition.topic)).collect();
+            if let (false, Some(machine)) = (gone.is_empty(), &mut self.machine) {
+                let out = machine.step(Event::ForgetOffsets(group_id, gone), now);
+                self.absorb(out, false);
+            }
+        }
+        let failures = self.rebuild.failures;
+        self.flush().await;
+        if self.rebuild.failures > failures { Err(GroupError::CoordinatorNotAvailable) } else { Ok(()) }
+    }
+
+    /// What time alone brings: sessions that expire, rebalances that end, offsets that are too old, a rebuild.
+    async fn tick(&mut self, now: Now) {
+        let Some(machine) = &mut self.machine else {
+            if self.rebuild.at_ms <= now.monotonic_ms {
+                self.load().await;
+            }
+            return;
+        };
+        if machine.next_timer_ms().is_some_and(|at_ms| at_ms <= now.monotonic_ms) {
+            let out = machine.step(Event::Timers, now);
+            let shows_stored_state = self.batch.records.is_empty();
+            self.absorb(out, shows_stored_state);
+        }
+        self.sweep(now).await;
+    }
+
+    async fn sweep(&mut self, now: Now) {
+        let Some(machine) = &self.machine else { return };
+        if self.sweep.at_ms <= now.monotonic_ms {
+            self.sweep.at_ms = now.monotonic_ms.saturating_add(self.sweep.interval_ms);
+            self.sweep.queue = machine.group_ids().filter(|group_id| machine.may_expire(group_id)).cloned().collect();
+        }
+        if self.sweep.queue.is_empty() {
+            return;
+        }
+        self.flush().await;
+        let rest = self.sweep.queue.len().saturating_sub(SWEEP_GROUPS);
+        for group_id in self.sweep.queue.split_off(rest) {
+            match self.storage.fetch_all(&group_id).await {
+                Ok(offsets) => {
+                    let Some(machine) = &mut self.machine else { return };
+                    let out = machine.step(Event::ExpireOffsets(group_id, offsets), now);
+                    self.absorb(out, false);
+                }
+                Err(error) => warn!(shard = self.index, group = %group_id, %error, "cannot read offsets to expire"),
+            }
+        }
+    }
+
+    /// Takes what a step led to into the batch; replies that show nothing unstored go out at once.
+    fn absorb(&mut self, out: Output, shows_stored_state: bool) {
+        out.notices.iter().for_each(|notice| report::notice(self.index, &self.counters, notice));
+        if out.records.is_empty() && shows_stored_state {
+            out.replies.into_iter().for_each(|(token, reply)| self.answer(token, Ok(reply)));
+            return;
+        }
+        for record in &out.records {
+            report::record(self.index, record);
+            if let CoordinatorRecord::Group { group, .. } = record {
+                self.batch.changed.insert(Arc::clone(group));
+            }
+        }
+        self.batch.records.extend(out.records);
+        self.batch.replies.extend(out.replies);
+    }
+
+    /// Stores the batch, then lets its replies out and does its reads.
+    async fn flush(&mut self) {
+        let Batch { records, replies, reads, .. } = std::mem::take(&mut self.batch);
+        if !records.is_empty() {
+            let is_commit =
+                |record: &&CoordinatorRecord| matches!(record, CoordinatorRecord::Offset { value: Some(_), .. });
+            let commits = records.iter().filter(is_commit).count();
+            if let Err(error) = self.storage.append(self.id, records).await {
+                warn!(shard = self.index, %error, "cannot store what groups did; the shard begins anew");
+                Counters::add(&self.counters.appends_failed, 1);
+                for (token, _) in replies {
+                    self.answer(token, Err(GroupError::CoordinatorNotAvailable));
+                }
+                for (_, answer) in reads {
+                    // Consumers before 3.9 give up on COORDINATOR_NOT_AVAILABLE in an OffsetFetch.
+                    refuse(answer, GroupError::NotCoordinator);
+                }
+                return self.begin_anew().await;
+            }
+            self.rebuild.failures = 0;
+            Counters::add(&self.counters.offsets_committed, commits);
+        }
+        for (token, reply) in replies {
+            self.answer(token, Ok(reply));
+        }
+        let storage = &self.storage;
+        join_all(reads.into_iter().map(|(request, answer)| async move {
+            let fetched = fetch_offsets(storage.as_ref(), request).await;
+            // The client may have gone.
+            let _ = answer.send(Ok(Reply::FetchOffsets(fetched)));
+        }))
+        .await;
+    }
+
+    /// Drops the machine, which has seen records that were not stored, and all that waits in it.
+    async fn begin_anew(&mut self) {
+        self.machine = None;
+        self.sweep.queue.clear();
+        self.refuse_waiting();
+        // The first failure is mended at once; when appends go on failing, groups are not read again for each of them.
+        if self.rebuild.failures == 0 {
+            self.load().await;
+        } else {
+            self.back_off();
+        }
+        self.rebuild.failures = self.rebuild.failures.saturating_add(1);
+    }
+
+    async fn load(&mut self) {
+        match self.read_groups().await {
+            Ok((stored, with_offsets)) => {
+                info!(shard = self.index, groups = stored.len(), "coordinator shard rebuilt from storage");
+                self.restore(stored, with_offsets);
+            }
+            Err(error) => {
+                warn!(shard = self.index, %error, "cannot rebuild a coordinator shard; trying again");
+                self.rebuild.failures = self.rebuild.failures.saturating_add(1);
+                self.back_off();
+            }
+        }
+    }
+
+    fn back_off(&mut self) {
+        let delay_ms = REBUILD_DELAY_MS << self.rebuild.failures.min(REBUILD_DOUBLINGS_MAX);
+        self.rebuild.at_ms = self.now().monotonic_ms.saturating_add(delay_ms);
+    }
+
+    async fn read_groups(&self) -> Result<(Vec<GroupMetadata>, Vec<GroupId>), StorageError> {
+        self.storage.reload(self.id).await?;
+        let mut stored = self.storage.list().await?;
+        stored.retain(|group| shard_of(&group.group_id, self.shard_count) == self.index);
+        let mut with_offsets = self.storage.list_groups().await?;
+        with_offsets.retain(|group_id| shard_of(group_id, self.shard_count) == self.index);
+        Ok((stored, with_offsets))
+    }
+
+    fn answer(&mut self, token: Token, reply: Result<Reply, GroupError>) {
+        if let Some(answer) = self.waiting.remove(&token) {
+            // The client may have gone.
+            let _ = answer.send(reply);
+        }
+    }
+
+    /// Sends joins and syncs that wait for the rest of their group elsewhere.
+    fn refuse_waiting(&mut self) {
+        for (_, answer) in self.waiting.drain() {
+            refuse(answer, GroupError::NotCoordinator);
+        }
+    }
+
+    /// How long nothing need happen; none: until a message comes.
+    fn until_wake(&self) -> Option<Duration> {
+        let at_ms = match &self.machine {
+            None => Some(self.rebuild.at_ms),
+            Some(_) if !self.sweep.queue.is_empty() => Some(0),
+            Some(machine) if machine.is_empty() => None,
+            Some(machine) => {
+                Some(machine.next_timer_ms().map_or(self.sweep.at_ms, |timer_ms| timer_ms.min(self.sweep.at_ms)))
+            }
+        };
+        at_ms.map(|at_ms| Duration::from_millis(at_ms.saturating_sub(self.now().monotonic_ms)))
+    }
+
+    fn now(&self) -> Now {
+        now(self.clock.as_ref())
+    }
+}
+
+async fn fetch_offsets(
+    storage: &dyn CoordinatorStorage,
+    request: FetchOffsetsRequest,
+) -> Result<FetchedOffsets, GroupError> {
+    let FetchOffsetsRequest { group_id, partitions } = request;
+    let failed = |error: StorageError| {
+        warn!(group = %group_id, %error, "cannot read offsets");
+        GroupError::NotCoordinator
+    };
+    let Some(partitions) = partitions else {
+        let all = storage.fetch_all(&group_id).await.map_err(failed)?;
+        return Ok(all.into_iter().map(|(partition, value)| (partition, Some(value))).collect());
+    };
+    let mut fetched = Vec::with_capacity(partitions.len());
+    for partition in partitions {
+        let value = storage.fetch(&group_id, &partition).await.map_err(failed)?;
+        debug!(
+            group = %group_id,
+            topic = %partition.topic,
+            partition = partition.partition,
+            offset = value.as_ref().map_or(-1, |value| value.offset),
+            "offset fetched"
+        );
+        fetched.push((partition, value));
+    }
+    Ok(fetched)
+}
+
+/// Answers with an error; true, because the shard goes on.
+fn refuse(answer: Answer, error: GroupError) -> bool {
+    // The client may have gone.
+    let _ = answer.send(Err(error));
+    true
+}
+
+fn now(clock: &dyn Clock) -> Now {
+    let monotonic_ms = u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+    Now { wall_ms: clock.wall_ms(), monotonic_ms }
+}
+
+async fn sleep(duration: Option<Duration>) {
+    match duration {
+        Some(duration) if duration.is_zero() => {}
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => pending().await,
+    }
+}
+
+/// Messages taken from the mailbox at once: all that it can hold, so that no heartbeat is left behind a timer.
+const DRAIN_MAX: usize = super::MAILBOX_SIZE_MAX;
+
+/// Groups looked at for expired offsets between two looks into the mailbox.
+const SWEEP_GROUPS: usize = 64;
+
+/// First pause before groups are read again when appends or reads go on failing; doubles to 3.2 s.
+const REBUILD_DELAY_MS: u64 = 100;
+const REBUILD_DOUBLINGS_MAX: u32 = 5;

@@ -1,0 +1,384 @@
+//! Group commit: at most one sync of a partition is under way, and the next covers everything appended meanwhile. After
+//! a failed sync the log is cut back to what is durable before it takes writes again.
+
+use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::{runtime::Handle, sync::oneshot};
+
+use super::{
+    checkpoint::{Checkpoint, Point},
+    error::LogError,
+    files::{CHECKPOINT, LEADER_EPOCHS, PARTITION_METADATA, partition_metadata, snapshot_name},
+    partition::{PartitionLog, State, Status},
+    recovery,
+    segment::Segment,
+};
+use crate::{config::Durability, storage::StorageError};
+
+/// Names the end of an append, and that the log was not cut back since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DurableTicket {
+    pub(super) offset: i64,
+    pub(super) generation: u32,
+}
+
+/// Partitions that wait for a sync, and the few threads that serve them in turn.
+#[derive(Default)]
+pub(super) struct FlushQueue {
+    inner: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Arc<PartitionLog>>,
+    workers: usize,
+}
+
+impl FlushQueue {
+    fn submit(context: &Arc<super::context::LogContext>, log: Arc<PartitionLog>) {
+        let mut queue = context.flushes.inner.lock();
+        queue.waiting.push_back(log);
+        if queue.workers >= WORKERS_MAX {
+            return;
+        }
+        queue.workers += 1;
+        drop(queue);
+        let context = Arc::clone(context);
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || context.flushes.work())),
+            Err(_) => context.flushes.work(),
+        }
+    }
+
+    fn work(&self) {
+        loop {
+            let mut queue = self.inner.lock();
+            let Some(log) = queue.waiting.pop_front() else {
+                queue.workers -= 1;
+                return;
+            };
+            drop(queue);
+            if log.flush_once() {
+                self.inner.lock().waiting.push_back(log);
+            }
+        }
+    }
+}
+
+/// One flush: what is to be synced, and what may be said once it is.
+struct Flush {
+    target: Point,
+    segments: Vec<Arc<Segment>>,
+    checkpoint: Option<Box<Checkpoint>>,
+    directory: Option<String>,
+}
+
+impl PartitionLog {
+    /// Resolves when everything up to the append that gave `ticket` is as durable as the settings ask for; an error
+    /// when it was cut off instead, so that it is not in the log.
+    pub fn wait_durable(&self, ticket: DurableTicket) -> impl Future<Output = Result<(), LogError>> + Send + 'static {
+        let outcome = self.durability_of(ticket);
+        let partition = self.partition.clone();
+        async move {
+            match outcome {
+                Ok(None) => Ok(()),
+                Ok(Some(receiver)) => receiver.await.unwrap_or(Err(LogError::Closed(partition))),
+                Err(error) => Err(error),
+            }
+        }
+    }
+
+    fn durability_of(
+        &self,
+        ticket: DurableTicket,
+    ) -> Result<Option<oneshot::Receiver<Result<(), LogError>>>, LogError> {
+        let mut state = self.state.lock();
+        // Whatever was durable was never cut off, whichever generation it is from.
+        let was_cut = ticket.generation != state.generation;
+        if !was_cut && ticket.offset <= state.high_watermark.offset {
+            return Ok(None);
+        }
+        if was_cut {
+            let source = StorageError::Unavailable("the records were cut off after a failed sync".to_owned());
+            return Err(LogError::Storage { partition: self.partition.clone(), source });
+        }
+        if matches!(state.status, Status::Closed) {
+            return Err(LogError::Closed(self.partition.clone()));
+        }
+        let (sender, receiver) = oneshot::channel();
+        state.waits.push_back((ticket.offset, sender));
+        Ok(Some(receiver))
+    }
+
+    /// Makes everything durable, writes what the next start wants to know, and refuses further use. Blocks.
+    pub fn close(&self) -> Result<(), LogError> {
+        let mut state = self.wait_for_flush();
+        if matches!(state.status, Status::Closed) {
+            return Ok(());
+        }
+        let is_healthy = matches!(state.status, Status::Open);
+        let result = if is_healthy && !state.segments.is_empty() { self.close_files(&mut state) } else { Ok(()) };
+        self.end(state);
+        result.map_err(|source| LogError::Storage { partition: self.partition.clone(), source })
+    }
+
+    /// Deletes everything that is stored of the partition. Blocks.
+    pub fn delete(&self) -> Result<(), LogError> {
+        let mut state = self.wait_for_flush();
+        let segments = std::mem::take(&mut state.segments);
+        self.end(state);
+        drop(segments);
+        self.store
+            .delete_partition(&self.partition)
+            .map_err(|source| LogError::Storage { partition: self.partition.clone(), source })
+    }
+
+    fn end(&self, mut state: MutexGuard<'_, State>) {
+        state.status = Status::Closed;
+        for (_, wait) in state.waits.drain(..) {
+            let _ = wait.send(Err(LogError::Closed(self.partition.clone())));
+        }
+        drop(state);
+        self.waiters.wake_all();
+    }
+
+    fn close_files(&self, state: &mut State) -> Result<(), StorageError> {
+        let end = state.end();
+        let flush = self.plan(state, end, true)?;
+        self.run(&flush)?;
+        let snapshot = state.producers.encode_snapshot();
+        self.store.write_whole(&self.partition, &snapshot_name(end.offset), &snapshot, true)?;
+        self.store.sync_directory(&self.partition)?;
+        self.complete(state, &flush);
+        Ok(())
+    }
+
+    /// The state, once no flush is under way.
+    fn wait_for_flush(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock();
+        while state.is_flushing {
+            self.flushed.wait(&mut state);
+        }
+        state
+    }
+
+    /// Whether there is something that only a flush can do.
+    pub(super) fn needs_flush(&self, state: &State) -> bool {
+        match &state.status {
+            Status::Closed => false,
+            Status::Failed { tried_at, .. } => {
+                self.context.clock.monotonic().saturating_sub(*tried_at) >= REPAIR_INTERVAL
+            }
+            Status::Open => {
+                let is_behind =
+                    self.context.durability == Durability::Sync && state.high_watermark.offset < state.log_end;
+                is_behind || state.rolled.is_some()
+            }
+        }
+    }
+
+    pub(super) fn submit_flush(&self) {
+        if let Some(me) = self.me.upgrade() {
+            FlushQueue::submit(&self.context, me);
+        }
+    }
+
+    /// Flushes in this thread: for the start, when nobody else has the log.
+    pub(super) fn flush_now(&self) -> Result<(), StorageError> {
+        let mut state = self.state.lock();
+        let end = state.end();
+        let flush = self.plan(&mut state, end, false)?;
+        drop(state);
+        self.run(&flush)?;
+        self.complete(&mut self.state.lock(), &flush);
+        Ok(())
+    }
+
+    /// Does what is due, once; whether more is due. Only ever called by the one who holds `is_flushing`.
+    fn flush_once(&self) -> bool {
+        let mut state = self.state.lock();
+        if let Status::Failed { keep, .. } = &state.status {
+            let keep = *keep;
+            drop(state);
+            self.repair(keep);
+            return self.next_flush();
+        }
+        let target = match self.context.durability {
+            Durability::Sync => Some(state.end()),
+            Durability::Os => state.rolled.as_ref().map(|checkpoint| checkpoint.point),
+        };
+        let Some(target) = target.filter(|_| matches!(state.status, Status::Open)) else {
+            drop(state);
+            return self.next_flush();
+        };
+        let planned = self.plan(&mut state, target, false);
+        drop(state);
+        match planned.and_then(|flush| self.run(&flush).map(|()| flush)) {
+            Ok(flush) => {
+                self.complete(&mut self.state.lock(), &flush);
+                self.waiters.wake_all();
+            }
+            Err(error) => self.sync_failed(error),
+        }
+        self.next_flush()
+    }
+
+    /// Gives up `is_flushing` unless there is more to do.
+    fn next_flush(&self) -> bool {
+        let mut state = self.state.lock();
+        let is_repaired = !matches!(state.status, Status::Failed { .. });
+        state.is_flushing = is_repaired && self.needs_flush(&state);
+        if !state.is_flushing {
+            self.flushed.notify_all();
+        }
+        state.is_flushing
+    }
+
+    /// Decides what a flush up to `target` covers.
+    fn plan(&self, state: &mut State, target: Point, is_last: bool) -> Result<Flush, StorageError> {
+        let is_covered = |segment: &&Arc<Segment>| {
+            let is_before = segment.base_offset < target.segment;
+            segment.base_offset >= state.durable.segment
+                && (is_before || (segment.base_offset == target.segment && target.position > 0))
+        };
+        let segments = state.segments.iter().filter(is_covered).map(Arc::clone).collect();
+        let mut checkpoint = state.rolled.take();
+        let since = match state.last_checkpoint {
+            last if last.segment == target.segment => target.position.saturating_sub(last.position),
+            _ => target.position,
+        };
+        if (is_last || since >= CHECKPOINT_BYTES)
+            && target == state.end()
+            && let Some(active) = state.active()
+        {
+            let index = active.flush_indexes(&*self.store, &self.partition)?;
+            checkpoint = Some(Box::new(Checkpoint { point: target, index, producers: state.producers.clone() }));
+        }
+        let directory = std::mem::take(&mut state.directory_dirty).then(|| state.epochs.encode());
+        Ok(Flush { target, segments, checkpoint, directory })
+    }
+
+    fn run(&self, flush: &Flush) -> Result<(), StorageError> {
+        let (store, partition) = (&*self.store, &self.partition);
+        if let Some(epochs) = &flush.directory {
+            let metadata = partition_metadata(self.topic_id);
+            store.write_whole(partition, PARTITION_METADATA, metadata.as_bytes(), true)?;
+            store.write_whole(partition, LEADER_EPOCHS, epochs.as_bytes(), true)?;
+            store.sync_directory(partition)?;
+        }
+        for segment in &flush.segments {
+            segment.file.sync()?;
+        }
+        if let Some(checkpoint) = &flush.checkpoint {
+            for segment in &flush.segments {
+                segment.sync_indexes()?;
+            }
+            if checkpoint.point.position == 0 {
+                let snapshot = checkpoint.producers.encode_snapshot();
+                store.write_whole(partition, &snapshot_name(checkpoint.point.offset), &snapshot, true)?;
+            }
+            store.write_whole(partition, CHECKPOINT, &checkpoint.encode(), true)?;
+        }
+        Ok(())
+    }
+
+    fn complete(&self, state: &mut State, flush: &Flush) {
+        state.durable = flush.target;
+        if let Some(checkpoint) = &flush.checkpoint {
+            state.last_checkpoint = checkpoint.point;
+        }
+        if self.context.durability == Durability::Os {
+            return;
+        }
+        state.high_watermark = flush.target;
+        let mut index = 0;
+        while let Some((offset, _)) = state.waits.get(index) {
+            if *offset > flush.target.offset {
+                index += 1;
+            } else if let Some((_, wait)) = state.waits.swap_remove_back(index) {
+                let _ = wait.send(Ok(()));
+            }
+        }
+    }
+
+    fn sync_failed(&self, error: StorageError) {
+        let mut state = self.state.lock();
+        if self.context.durability == Durability::Os {
+            // Nothing was promised; a restart looks at the records from the last checkpoint on.
+            tracing::error!(partition = %self.partition, %error, "a background sync failed");
+            return;
+        }
+        tracing::error!(
+            partition = %self.partition, %error, durable_offset = state.durable.offset, log_end = state.log_end,
+            "a sync failed, writes are refused until the log is cut back to what is durable"
+        );
+        state.generation = state.generation.wrapping_add(1);
+        let tried_at = self.context.clock.monotonic();
+        let keep = state.durable;
+        state.status = Status::Failed { keep, reason: error.clone(), tried_at };
+        for (_, wait) in state.waits.drain(..) {
+            let _ = wait.send(Err(LogError::Storage { partition: self.partition.clone(), source: error.clone() }));
+        }
+        drop(state);
+        self.repair(keep);
+    }
+
+    /// Cuts the files to `keep` and reads the state from them again.
+    fn repair(&self, keep: Point) {
+        let segments = self.state.lock().segments.clone();
+        let result = self.cut(&segments, keep).and_then(|()| {
+            let config = self.config.load();
+            let log_start = self.state.lock().log_start;
+            recovery::recover(&*self.store, &self.partition, &config, log_start)
+        });
+        let mut state = self.state.lock();
+        let recovered = match result {
+            Ok(recovered) if recovered.end.offset == keep.offset => recovered,
+            Ok(recovered) => {
+                tracing::error!(
+                    partition = %self.partition, log_end = recovered.end.offset, durable_offset = keep.offset,
+                    "the log does not end where it should"
+                );
+                return self.repair_failed(&mut state);
+            }
+            Err(error) => {
+                tracing::error!(partition = %self.partition, %error, "the log is not repaired");
+                return self.repair_failed(&mut state);
+            }
+        };
+        state.segments = recovered.segments;
+        state.producers = recovered.producers;
+        state.epochs = recovered.epochs;
+        state.log_end = keep.offset;
+        state.rolled = None;
+        state.directory_dirty = true;
+        state.status = Status::Open;
+        *self.hints.lock() = super::read::Hints::default();
+        tracing::info!(partition = %self.partition, log_end = keep.offset, "the log is repaired and takes writes again");
+    }
+
+    fn repair_failed(&self, state: &mut State) {
+        let now = self.context.clock.monotonic();
+        if let Status::Failed { tried_at, .. } = &mut state.status {
+            *tried_at = now;
+        }
+    }
+
+    fn cut(&self, segments: &[Arc<Segment>], keep: Point) -> Result<(), StorageError> {
+        for segment in segments.iter().rev() {
+            if segment.base_offset > keep.segment {
+                segment.delete(&*self.store, &self.partition)?;
+            } else if segment.base_offset == keep.segment {
+                segment.file.truncate(keep.position)?;
+            }
+        }
+        self.store.sync_directory(&self.partition)
+    }
+}
+
+/// Partitions synced at the same time: eight files in turn take 1.8 ms here, eight threads 0.43 ms.
+const WORKERS_MAX: usize = 8;
+/// Records after which a checkpoint is worth two small writes.
+const CHECKPOINT_BYTES: u64 = 32 << 20;
+const REPAIR_INTERVAL: Duration = Duration::from_secs(1);

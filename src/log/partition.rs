@@ -1,0 +1,274 @@
+//! One partition's log: what it holds and what it tells.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use super::{
+    checkpoint::{Checkpoint, Point},
+    config::LogConfig,
+    context::LogContext,
+    epochs::LeaderEpochs,
+    error::LogError,
+    flush::DurableTicket,
+    producers::{ProducerInfo, Producers},
+    read::Hints,
+    recovery,
+    segment::Segment,
+    waiter::{Waiter, Waiters},
+};
+use crate::{
+    config::Durability,
+    model::{TopicId, TopicName, TopicPartition},
+    storage::{StorageError, segment::SegmentStore},
+};
+
+/// Which partition a log belongs to, and what the catalogue knows of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionInfo {
+    pub topic: TopicName,
+    pub topic_id: TopicId,
+    pub partition: i32,
+    /// The log start that DeleteRecords was answered with; 0 when there was none. Records below it are gone even when
+    /// their segment is still there.
+    pub log_start_offset: i64,
+}
+
+/// The log of one partition. Shared between tasks; calls are short but for disk access, and none awaits with a lock.
+pub struct PartitionLog {
+    pub(super) partition: TopicPartition,
+    pub(super) topic_id: TopicId,
+    pub(super) store: Arc<dyn SegmentStore>,
+    pub(super) context: Arc<LogContext>,
+    pub(super) config: ArcSwap<LogConfig>,
+    pub(super) state: Mutex<State>,
+    /// Told when a flush has ended.
+    pub(super) flushed: Condvar,
+    pub(super) waiters: Waiters,
+    pub(super) hints: Mutex<Hints>,
+    pub(super) me: Weak<PartitionLog>,
+}
+
+/// What a log's lock protects.
+pub(super) struct State {
+    /// Ascending; the last one grows. Empty until the first record.
+    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) log_start: i64,
+    pub(super) log_end: i64,
+    /// Readers see what lies before it.
+    pub(super) high_watermark: Point,
+    /// Everything before it survives a power cut.
+    pub(super) durable: Point,
+    pub(super) last_checkpoint: Point,
+    pub(super) producers: Producers,
+    pub(super) epochs: LeaderEpochs,
+    pub(super) status: Status,
+    /// Counts the times that records were cut off the end after a failed sync.
+    pub(super) generation: u32,
+    /// Who waits until the records below an offset are durable.
+    pub(super) waits: VecDeque<(i64, oneshot::Sender<Result<(), LogError>>)>,
+    /// A flush is queued or under way.
+    pub(super) is_flushing: bool,
+    /// Files were created or removed that no directory sync has seen.
+    pub(super) directory_dirty: bool,
+    /// State at the latest roll, until it is stored.
+    pub(super) rolled: Option<Box<Checkpoint>>,
+    pub(super) active_since_ms: i64,
+}
+
+/// Whether a log takes writes.
+#[derive(Clone, Debug)]
+pub(super) enum Status {
+    Open,
+    /// A sync or a write failed: nothing is written until the files were cut to `keep`.
+    Failed {
+        keep: Point,
+        reason: StorageError,
+        tried_at: Duration,
+    },
+    Closed,
+}
+
+/// What an append did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    pub base_offset: i64,
+    pub last_offset: i64,
+    /// -1 when the producer's timestamps stay.
+    pub log_append_time_ms: i64,
+    pub log_start_offset: i64,
+    /// The batch was there already: the offsets are those of the first time (KIP-98).
+    pub is_duplicate: bool,
+    /// For [`PartitionLog::wait_durable`].
+    pub ticket: DurableTicket,
+}
+
+/// The offsets that bound a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogOffsets {
+    pub log_start: i64,
+    pub high_watermark: i64,
+    /// The high watermark: there are no transactions yet.
+    pub last_stable: i64,
+    pub log_end: i64,
+}
+
+impl PartitionLog {
+    /// Opens what is stored of the partition and brings it in order after a crash; blocks while it reads. Nothing is
+    /// created before the first append.
+    pub fn open(
+        store: Arc<dyn SegmentStore>,
+        info: PartitionInfo,
+        config: Arc<LogConfig>,
+        context: Arc<LogContext>,
+    ) -> Result<Arc<Self>, LogError> {
+        let partition = TopicPartition::new(Arc::clone(&info.topic), info.partition);
+        let storage = |source| LogError::Storage { partition: partition.clone(), source };
+        recovery::discard_strangers(&*store, &partition, info.topic_id).map_err(storage)?;
+        let recovered = recovery::recover(&*store, &partition, &config, info.log_start_offset).map_err(storage)?;
+        let end = recovered.end;
+        let mut producers = recovered.producers;
+        producers.expire(context.clock.wall_ms(), context.producer_expiration_ms);
+        let is_scanned = recovered.scanned_bytes > 0;
+        let state = State {
+            log_start: recovered.log_start,
+            log_end: end.offset,
+            high_watermark: end,
+            durable: if is_scanned { recovered.checkpoint } else { end },
+            last_checkpoint: recovered.checkpoint,
+            producers,
+            epochs: recovered.epochs,
+            status: Status::Open,
+            generation: 0,
+            waits: VecDeque::new(),
+            is_flushing: false,
+            directory_dirty: is_scanned,
+            rolled: None,
+            active_since_ms: context.clock.wall_ms(),
+            segments: recovered.segments,
+        };
+        let log = Arc::new_cyclic(|me| Self {
+            partition: partition.clone(),
+            topic_id: info.topic_id,
+            store,
+            context,
+            config: ArcSwap::new(config),
+            state: Mutex::new(state),
+            flushed: Condvar::new(),
+            waiters: Waiters::default(),
+            hints: Mutex::default(),
+            me: Weak::clone(me),
+        });
+        if is_scanned && log.context.durability == Durability::Sync {
+            // What a killed process had written is visible now; it must not vanish with a power cut after that.
+            log.flush_now().map_err(storage)?;
+        }
+        Ok(log)
+    }
+
+    pub fn partition(&self) -> &TopicPartition {
+        &self.partition
+    }
+
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    /// Applies changed topic configs to what comes.
+    pub fn update_config(&self, config: Arc<LogConfig>) {
+        self.config.store(config);
+    }
+
+    pub fn config(&self) -> Arc<LogConfig> {
+        self.config.load_full()
+    }
+
+    pub fn offsets(&self) -> LogOffsets {
+        let state = self.state.lock();
+        LogOffsets {
+            log_start: state.log_start,
+            high_watermark: state.high_watermark.offset,
+            last_stable: state.high_watermark.offset,
+            log_end: state.log_end,
+        }
+    }
+
+    pub fn log_start(&self) -> i64 {
+        self.state.lock().log_start
+    }
+
+    /// Bytes of records.
+    pub fn size_bytes(&self) -> u64 {
+        self.state.lock().segments.iter().map(|segment| segment.file.size_bytes()).sum()
+    }
+
+    pub fn segment_count(&self) -> usize {
+        self.state.lock().segments.len()
+    }
+
+    /// Whether writes are refused until a failed sync or write is repaired.
+    pub fn is_failed(&self) -> bool {
+        matches!(self.state.lock().status, Status::Failed { .. })
+    }
+
+    /// The largest leader epoch that is not above `epoch`, and the offset at which it ended (OffsetForLeaderEpoch);
+    /// none when there was no such epoch.
+    pub fn end_offset_for_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
+        let state = self.state.lock();
+        state.epochs.end_offset(epoch, state.log_end)
+    }
+
+    /// The leader epoch of the last batch; none before the first.
+    pub fn latest_epoch(&self) -> Option<i32> {
+        self.state.lock().epochs.latest()
+    }
+
+    /// The leader epoch in which the record at `offset` was written.
+    pub fn epoch_at(&self, offset: i64) -> Option<i32> {
+        self.state.lock().epochs.at(offset)
+    }
+
+    /// Idempotent producers that the log remembers.
+    pub fn producers(&self) -> Vec<ProducerInfo> {
+        self.state.lock().producers.list()
+    }
+
+    /// Wakes `waiter` from now on, until it is dropped, whenever the high watermark or the log start moves or the log
+    /// is closed. Register first, then look: nothing is missed.
+    pub fn register(&self, waiter: &Arc<Waiter>) {
+        self.waiters.register(waiter);
+    }
+}
+
+impl std::fmt::Debug for PartitionLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PartitionLog").field("partition", &self.partition).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    pub(super) fn active(&self) -> Option<&Arc<Segment>> {
+        self.segments.last()
+    }
+
+    /// The end of the log as a point.
+    pub(super) fn end(&self) -> Point {
+        match self.active() {
+            Some(active) => {
+                Point { offset: self.log_end, segment: active.base_offset, position: active.file.size_bytes() }
+            }
+            None => Point { offset: self.log_end, segment: self.log_end, position: 0 },
+        }
+    }
+
+    /// Index of the segment in which `offset` lies, if it is in the log.
+    pub(super) fn segment_at(&self, offset: i64) -> usize {
+        self.segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1)
+    }
+}

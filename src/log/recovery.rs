@@ -1,0 +1,223 @@
+//! Bringing a partition's files in order after a stop of any kind. Only what no checkpoint vouches for is read; a torn
+//! tail is cut off, and never a byte before it.
+
+use std::sync::Arc;
+
+use super::{
+    checkpoint::{Checkpoint, Point},
+    config::LogConfig,
+    epochs::LeaderEpochs,
+    files::{CHECKPOINT, LEADER_EPOCHS, PARTITION_METADATA, offset_of, parse_partition_metadata, snapshot_name},
+    producers::Producers,
+    scan::{Scanner, Step},
+    segment::{IndexMark, Segment},
+};
+use crate::{
+    model::{TopicId, TopicPartition},
+    storage::{
+        StorageError,
+        segment::{FileEntry, SegmentStore},
+    },
+};
+
+/// What the files of a partition hold.
+pub(super) struct Recovered {
+    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) log_start: i64,
+    pub(super) end: Point,
+    /// Where the scan began.
+    pub(super) checkpoint: Point,
+    pub(super) producers: Producers,
+    pub(super) epochs: LeaderEpochs,
+    pub(super) scanned_bytes: u64,
+}
+
+/// Removes a directory that belongs to an earlier topic of the same name: its records must never be served.
+pub(super) fn discard_strangers(
+    store: &dyn SegmentStore,
+    partition: &TopicPartition,
+    topic_id: TopicId,
+) -> Result<(), StorageError> {
+    let Some(metadata) = store.read_whole(partition, PARTITION_METADATA)? else { return Ok(()) };
+    match parse_partition_metadata(&metadata) {
+        Some(found) if found != topic_id => {
+            tracing::warn!(%partition, %found, %topic_id, "deleting the records of an earlier topic of this name");
+            store.delete_partition(partition)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Opens the segments and finds the end of the log.
+pub(super) fn recover(
+    store: &dyn SegmentStore,
+    partition: &TopicPartition,
+    config: &LogConfig,
+    log_start_floor: i64,
+) -> Result<Recovered, StorageError> {
+    let files = store.list(partition)?;
+    let bases: Vec<i64> = files.iter().filter_map(|file| offset_of(&file.name, "log")).collect();
+    let segments =
+        bases.iter().map(|base| Segment::sealed(store, partition, *base)).collect::<Result<Vec<_>, StorageError>>()?;
+    let Some((first, last)) = bases.first().zip(bases.last()) else {
+        let start = log_start_floor.max(0);
+        let end = Point { offset: start, segment: start, position: 0 };
+        return Ok(Recovered {
+            segments,
+            log_start: start,
+            end,
+            checkpoint: end,
+            producers: Producers::default(),
+            epochs: LeaderEpochs::default(),
+            scanned_bytes: 0,
+        });
+    };
+    let (first, last) = (*first, *last);
+    let start = starting_point(store, partition, &segments, &files)?;
+    let mut recovery = Recovery {
+        store,
+        partition,
+        config,
+        expected: start.point.offset,
+        producers: start.producers,
+        scanned_bytes: 0,
+    };
+    let mut end = start.point;
+    for segment in segments.iter().filter(|segment| segment.base_offset >= start.point.segment) {
+        let from = if segment.base_offset == start.point.segment { start.point.position } else { 0 };
+        if from == 0 {
+            segment.reset(store, partition)?;
+        }
+        end = recovery.scan(segment, from, segment.base_offset == last)?;
+    }
+    let epochs = match store.read_whole(partition, LEADER_EPOCHS)? {
+        Some(contents) => LeaderEpochs::parse(&contents).unwrap_or_default(),
+        None => LeaderEpochs::default(),
+    };
+    let mut epochs = epochs;
+    epochs.truncate_end(end.offset);
+    if epochs.latest().is_none() && end.offset > first {
+        epochs.assign(0, first);
+    }
+    let log_start = log_start_floor.max(first).min(end.offset.max(first));
+    delete_stale(store, partition, &files, end.offset)?;
+    Ok(Recovered {
+        segments,
+        log_start,
+        end,
+        checkpoint: start.point,
+        producers: recovery.producers,
+        epochs,
+        scanned_bytes: recovery.scanned_bytes,
+    })
+}
+
+/// Where to begin: the checkpoint when it fits the files, else the first segment.
+fn starting_point(
+    store: &dyn SegmentStore,
+    partition: &TopicPartition,
+    segments: &[Arc<Segment>],
+    files: &[FileEntry],
+) -> Result<Checkpoint, StorageError> {
+    let stored = match files.iter().any(|file| file.name == CHECKPOINT) {
+        true => store.read_whole(partition, CHECKPOINT)?.and_then(|contents| Checkpoint::parse(&contents)),
+        false => None,
+    };
+    if let Some(checkpoint) = stored {
+        let point = checkpoint.point;
+        let segment = segments.iter().find(|segment| segment.base_offset == point.segment);
+        match segment {
+            Some(segment) if segment.file.size_bytes() >= point.position => {
+                let is_usable = point.position == 0 || segment.resume(store, partition, &checkpoint.index)?;
+                if is_usable {
+                    return Ok(checkpoint);
+                }
+                tracing::warn!(%partition, segment = point.segment, "an index is damaged, reading the segment again");
+            }
+            _ => tracing::warn!(%partition, offset = point.offset, "records before the checkpoint are missing"),
+        }
+    }
+    // Without a checkpoint every segment is looked at; producers that wrote before the first are in its snapshot.
+    let base = segments.first().map_or(0, |segment| segment.base_offset);
+    let producers = match store.read_whole(partition, &snapshot_name(base))? {
+        Some(contents) => Producers::parse_snapshot(&contents).unwrap_or_default(),
+        None => Producers::default(),
+    };
+    let point = Point { offset: base, segment: base, position: 0 };
+    Ok(Checkpoint { point, index: IndexMark::EMPTY, producers })
+}
+
+struct Recovery<'a> {
+    store: &'a dyn SegmentStore,
+    partition: &'a TopicPartition,
+    config: &'a LogConfig,
+    expected: i64,
+    producers: Producers,
+    scanned_bytes: u64,
+}
+
+impl Recovery<'_> {
+    /// Reads a segment from `from` on and answers where it ends. The tail of the last one is cut when it is torn.
+    fn scan(&mut self, segment: &Segment, from: u64, is_last: bool) -> Result<Point, StorageError> {
+        let partition = self.partition;
+        let size_bytes = segment.file.size_bytes();
+        if self.expected < segment.base_offset {
+            tracing::warn!(
+                %partition, from_offset = self.expected, to_offset = segment.base_offset,
+                "records are missing before a segment"
+            );
+        }
+        self.expected = self.expected.max(segment.base_offset);
+        let mut scanner = Scanner::verifying(&*segment.file, from, u64::MAX, self.expected);
+        let position = loop {
+            match scanner.step()? {
+                Step::Batch { header, position } => {
+                    segment.note(&header, position, self.config.index_interval_bytes);
+                    self.producers.note(&header);
+                    self.expected = header.next_offset();
+                }
+                Step::Damage { from, to } => {
+                    segment.note_damage();
+                    tracing::error!(
+                        %partition, segment = segment.base_offset, from, to,
+                        "damaged bytes in a segment are kept and not served"
+                    );
+                }
+                Step::End { position } => break position,
+            }
+        };
+        self.scanned_bytes += position - from;
+        if position < size_bytes && is_last {
+            tracing::warn!(
+                %partition, offset = self.expected, position, cut_bytes = size_bytes - position,
+                "cutting a torn tail"
+            );
+            segment.file.truncate(position)?;
+        } else if position < size_bytes {
+            tracing::error!(
+                %partition, segment = segment.base_offset, from = position, to = size_bytes,
+                "a segment that is not the last one ends in damaged bytes"
+            );
+        }
+        if !is_last {
+            segment.finish_indexes(self.store, partition)?;
+        }
+        Ok(Point { offset: self.expected, segment: segment.base_offset, position })
+    }
+}
+
+/// Snapshots of a time that is no more, and what a crash left of a replaced file.
+fn delete_stale(
+    store: &dyn SegmentStore,
+    partition: &TopicPartition,
+    files: &[FileEntry],
+    log_end: i64,
+) -> Result<(), StorageError> {
+    for file in files {
+        let is_beyond = offset_of(&file.name, "snapshot").is_some_and(|offset| offset > log_end);
+        if is_beyond || file.name.ends_with(".tmp") {
+            store.delete(partition, &file.name)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! Deleting what is old, too much, or was asked to be deleted.
+
+use std::sync::Arc;
+
+use super::{
+    error::LogError,
+    files::snapshot_name,
+    partition::{PartitionLog, State, Status},
+    segment::Segment,
+};
+use crate::storage::StorageError;
+
+impl PartitionLog {
+    /// Whether the log start may move to `before` (-1: the high watermark), and where it would be then. The caller
+    /// makes that durable before it calls [`delete_records`](Self::delete_records).
+    pub fn check_delete_records(&self, before: i64) -> Result<i64, LogError> {
+        let state = self.state.lock();
+        let high_watermark = state.high_watermark.offset;
+        let offset = if before == HIGH_WATERMARK { high_watermark } else { before };
+        if offset < 0 || offset > high_watermark {
+            return Err(LogError::OffsetOutOfRange {
+                partition: self.partition.clone(),
+                offset: before,
+                log_start: state.log_start,
+                high_watermark,
+            });
+        }
+        Ok(offset.max(state.log_start))
+    }
+
+    /// Moves the log start to `before` (-1: the high watermark) and answers where it is then; whole segments below
+    /// it are deleted. Blocks for the disk.
+    pub fn delete_records(&self, before: i64) -> Result<i64, LogError> {
+        let offset = self.check_delete_records(before)?;
+        let mut state = self.state.lock();
+        if matches!(state.status, Status::Closed) {
+            return Err(LogError::Closed(self.partition.clone()));
+        }
+        state.log_start = state.log_start.max(offset);
+        let log_start = state.log_start;
+        let doomed = self.below_start(&mut state);
+        drop(state);
+        self.waiters.wake_all();
+        self.delete_segments(&doomed)?;
+        Ok(log_start)
+    }
+
+    /// Deletes segments that are older or more than the topic's configs allow, or lie below the log start, and forgets
+    /// idle producers. Answers the bytes freed. Blocks for the disk.
+    pub fn apply_retention(&self, now_ms: i64) -> Result<u64, LogError> {
+        let storage = |source| LogError::Storage { partition: self.partition.clone(), source };
+        let config = self.config.load_full();
+        // Largest timestamps of sealed segments come from their indexes: read them without the log's lock.
+        let segments = self.state.lock().segments.clone();
+        let mut doomed_count = 0;
+        if config.delete {
+            doomed_count = self.expired(&segments, config.retention_ms, now_ms).map_err(storage)?;
+            doomed_count = doomed_count.max(oversized(&segments, config.retention_bytes));
+        }
+        let mut state = self.state.lock();
+        if !matches!(state.status, Status::Open) {
+            return Ok(0);
+        }
+        state.producers.expire(now_ms, self.context.producer_expiration_ms);
+        let mut doomed = self.below_start(&mut state);
+        let doomed_bases: Vec<i64> = segments.iter().take(doomed_count).map(|segment| segment.base_offset).collect();
+        while let Some(first) = state.segments.first() {
+            if !doomed_bases.contains(&first.base_offset) {
+                break;
+            }
+            let next_base = match state.segments.get(1) {
+                Some(next) => next.base_offset,
+                None if first.file.size_bytes() == 0 || state.high_watermark.offset < state.log_end => break,
+                None => {
+                    self.roll(&mut state, now_ms).map_err(storage)?;
+                    state.log_end
+                }
+            };
+            // What is not yet durable is not old.
+            if next_base > state.high_watermark.offset || next_base > state.durable_floor() {
+                break;
+            }
+            doomed.push(state.segments.remove(0));
+            state.log_start = state.log_start.max(next_base);
+        }
+        let log_start = state.log_start;
+        state.epochs.truncate_start(log_start);
+        if !doomed.is_empty() {
+            let end = state.end();
+            if state.high_watermark.offset == end.offset {
+                state.high_watermark = end;
+            }
+        }
+        let needs_flush = self.needs_flush(&state) && !std::mem::replace(&mut state.is_flushing, true);
+        drop(state);
+        if needs_flush {
+            self.submit_flush();
+        }
+        let freed = doomed.iter().map(|segment| segment.file.size_bytes()).sum();
+        if !doomed.is_empty() {
+            self.waiters.wake_all();
+            tracing::info!(
+                partition = %self.partition, segments = doomed.len(), bytes = freed, log_start,
+                "deleted records by retention"
+            );
+        }
+        self.delete_segments(&doomed)?;
+        Ok(freed)
+    }
+
+    /// How many segments from the first on have only records that are older than `retention_ms`.
+    fn expired(
+        &self,
+        segments: &[Arc<Segment>],
+        retention_ms: Option<i64>,
+        now_ms: i64,
+    ) -> Result<usize, StorageError> {
+        let Some(retention_ms) = retention_ms else { return Ok(0) };
+        for (index, segment) in segments.iter().enumerate() {
+            let (max_timestamp_ms, _) = segment.max_timestamp(&*self.store, &self.partition)?;
+            // Records without a timestamp have no age here; Kafka takes the file's time.
+            if max_timestamp_ms < 0 || now_ms.saturating_sub(max_timestamp_ms) <= retention_ms {
+                return Ok(index);
+            }
+        }
+        Ok(segments.len())
+    }
+
+    /// Takes the segments that lie wholly below the log start out of the list.
+    fn below_start(&self, state: &mut State) -> Vec<Arc<Segment>> {
+        let log_start = state.log_start;
+        let keep_from = state.segments.partition_point(|segment| segment.base_offset <= log_start).saturating_sub(1);
+        state.segments.drain(..keep_from).collect()
+    }
+
+    fn delete_segments(&self, doomed: &[Arc<Segment>]) -> Result<(), LogError> {
+        let storage = |source| LogError::Storage { partition: self.partition.clone(), source };
+        for segment in doomed {
+            segment.delete(&*self.store, &self.partition).map_err(storage)?;
+            self.store.delete(&self.partition, &snapshot_name(segment.base_offset)).map_err(storage)?;
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// The offset below which segments may go without a flush missing them.
+    fn durable_floor(&self) -> i64 {
+        self.log_end
+    }
+}
+
+/// How many segments from the first on can go so that at least `retention_bytes` stay.
+fn oversized(segments: &[Arc<Segment>], retention_bytes: Option<u64>) -> usize {
+    let Some(retention_bytes) = retention_bytes else { return 0 };
+    let total: u64 = segments.iter().map(|segment| segment.file.size_bytes()).sum();
+    let mut excess = total.saturating_sub(retention_bytes);
+    let mut count = 0;
+    for segment in segments {
+        let size_bytes = segment.file.size_bytes();
+        if size_bytes == 0 || size_bytes > excess {
+            break;
+        }
+        excess -= size_bytes;
+        count += 1;
+    }
+    count
+}
+
+const HIGH_WATERMARK: i64 = -1;

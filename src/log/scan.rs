@@ -1,0 +1,157 @@
+//! Walks the batches in a segment file and finds its way past damage.
+
+use bytes::Bytes;
+
+use crate::{
+    model::batch::{BatchHeader, checksum},
+    storage::{StorageError, segment::SegmentFile},
+};
+
+/// One step of a walk.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// A whole batch; its checksum was compared when the scanner verifies.
+    Batch { header: BatchHeader, position: u64 },
+    /// Bytes that are no batch, with a good batch behind them.
+    Damage { from: u64, to: u64 },
+    /// No batch begins at or behind `position`; what is there, if anything, is a torn tail.
+    End { position: u64 },
+}
+
+/// Reads a segment from one position to another.
+pub(super) struct Scanner<'a> {
+    file: &'a dyn SegmentFile,
+    position: u64,
+    end: u64,
+    expected_offset: i64,
+    verify: bool,
+    chunk_bytes: usize,
+    buffer: Bytes,
+    buffer_at: u64,
+}
+
+impl<'a> Scanner<'a> {
+    /// Compares checksums: for recovery.
+    pub(super) fn verifying(file: &'a dyn SegmentFile, from: u64, end: u64, expected_offset: i64) -> Self {
+        Self::new(file, from, end, expected_offset, true, VERIFY_CHUNK_BYTES)
+    }
+
+    /// Reads headers only: to find a batch.
+    pub(super) fn headers(file: &'a dyn SegmentFile, from: u64, end: u64, expected_offset: i64) -> Self {
+        Self::new(file, from, end, expected_offset, false, HEADER_CHUNK_BYTES)
+    }
+
+    fn new(
+        file: &'a dyn SegmentFile,
+        position: u64,
+        end: u64,
+        expected_offset: i64,
+        verify: bool,
+        chunk_bytes: usize,
+    ) -> Self {
+        Self {
+            file,
+            position,
+            end: end.min(file.size_bytes()),
+            expected_offset,
+            verify,
+            chunk_bytes,
+            buffer: Bytes::new(),
+            buffer_at: 0,
+        }
+    }
+
+    pub(super) fn step(&mut self) -> Result<Step, StorageError> {
+        let position = self.position;
+        if let Some(header) = self.batch_at(position, self.verify)? {
+            self.advance(&header, position);
+            return Ok(Step::Batch { header, position });
+        }
+        if position >= self.end {
+            return Ok(Step::End { position });
+        }
+        Ok(match self.next_good(position)? {
+            Some(to) => {
+                self.position = to;
+                Step::Damage { from: position, to }
+            }
+            None => Step::End { position },
+        })
+    }
+
+    fn advance(&mut self, header: &BatchHeader, position: u64) {
+        self.position = position + header.size_bytes() as u64;
+        self.expected_offset = header.next_offset();
+    }
+
+    /// The batch at `position`, when its header is plausible there and, with `verify`, its checksum right.
+    fn batch_at(&mut self, position: u64, verify: bool) -> Result<Option<BatchHeader>, StorageError> {
+        let Ok(header) = BatchHeader::parse(self.bytes(position, BatchHeader::SIZE)?) else { return Ok(None) };
+        let size = header.size_bytes();
+        if !self.is_plausible(&header) || position + size as u64 > self.end {
+            return Ok(None);
+        }
+        if verify && checksum(self.bytes(position, size)?) != Some(header.crc) {
+            return Ok(None);
+        }
+        Ok(Some(header))
+    }
+
+    /// Offsets never go back. They may leave gaps (compaction), but not leap: base offsets lie outside the checksum, and a
+    /// flipped bit in one must not pass.
+    fn is_plausible(&self, header: &BatchHeader) -> bool {
+        let gap = header.base_offset.checked_sub(self.expected_offset);
+        header.last_offset_delta >= 0 && gap.is_some_and(|gap| (0..=GAP_MAX).contains(&gap))
+    }
+
+    /// Where the first good batch behind `from` begins.
+    fn next_good(&mut self, from: u64) -> Result<Option<u64>, StorageError> {
+        // Most likely the damage is inside a batch whose length is still right.
+        if let Ok(header) = BatchHeader::parse(self.bytes(from, BatchHeader::SIZE)?) {
+            let behind = from + header.size_bytes() as u64;
+            if behind < self.end && self.batch_at(behind, true)?.is_some() {
+                return Ok(Some(behind));
+            }
+        }
+        let mut at = from + 1;
+        while at + BatchHeader::SIZE as u64 <= self.end {
+            let length = SEARCH_CHUNK_BYTES.min(usize::try_from(self.end - at).unwrap_or(usize::MAX));
+            let chunk = self.file.read(at, length)?;
+            if chunk.len() < BatchHeader::SIZE {
+                return Ok(None);
+            }
+            for (index, window) in chunk.windows(BatchHeader::SIZE).enumerate() {
+                let is_candidate = BatchHeader::parse(window).is_ok_and(|header| self.is_plausible(&header));
+                let position = at + index as u64;
+                if is_candidate && self.batch_at(position, true)?.is_some() {
+                    return Ok(Some(position));
+                }
+            }
+            at += (chunk.len() - BatchHeader::SIZE + 1) as u64;
+        }
+        Ok(None)
+    }
+
+    /// `length` bytes at `position`, fewer at the end.
+    fn bytes(&mut self, position: u64, length: usize) -> Result<&[u8], StorageError> {
+        let length = length.min(usize::try_from(self.end.saturating_sub(position)).unwrap_or(usize::MAX));
+        let is_inside =
+            position >= self.buffer_at && position + length as u64 <= self.buffer_at + self.buffer.len() as u64;
+        if !is_inside {
+            let ahead = usize::try_from(self.end.saturating_sub(position)).unwrap_or(usize::MAX);
+            // Whatever was there before goes first: never two chunks at once.
+            self.buffer = Bytes::new();
+            self.buffer = self.file.read(position, self.chunk_bytes.max(length).min(ahead))?;
+            self.buffer_at = position;
+        }
+        let from = usize::try_from(position - self.buffer_at).unwrap_or(usize::MAX);
+        let to = from.saturating_add(length).min(self.buffer.len());
+        Ok(self.buffer.get(from..to).unwrap_or_default())
+    }
+}
+
+const VERIFY_CHUNK_BYTES: usize = 1 << 20;
+const HEADER_CHUNK_BYTES: usize = 4 << 10;
+const SEARCH_CHUNK_BYTES: usize = 256 << 10;
+/// Largest gap between two batches of a segment: relative offsets have 31 bits.
+const GAP_MAX: i64 = i32::MAX as i64;

@@ -1,0 +1,103 @@
+//! What the tests of the log share.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{
+    clock::MockClock,
+    config::Durability,
+    log::{LogConfig, LogContext, PartitionInfo, PartitionLog},
+    model::{TopicId, batch::BatchBuilder},
+    storage::{disk::DiskSegments, memory::MemorySegments, segment::SegmentStore},
+};
+
+pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
+
+/// What a test opens logs with; reopening keeps store and clock.
+#[derive(Clone)]
+pub(crate) struct Bench {
+    pub(crate) store: Arc<dyn SegmentStore>,
+    pub(crate) clock: MockClock,
+    pub(crate) config: LogConfig,
+    pub(crate) durability: Durability,
+    pub(crate) log_start_offset: i64,
+    pub(crate) topic_id: TopicId,
+}
+
+impl Bench {
+    pub(crate) fn over(store: Arc<dyn SegmentStore>) -> Self {
+        Self {
+            store,
+            clock: MockClock::at(NOW_MS),
+            config: LogConfig::default(),
+            durability: Durability::Sync,
+            log_start_offset: 0,
+            topic_id: TopicId::from_u128(7),
+        }
+    }
+
+    pub(crate) fn memory() -> Self {
+        Self::over(Arc::new(MemorySegments::new(1 << 30)))
+    }
+
+    pub(crate) fn disk(directory: &Path) -> Self {
+        Self::over(Arc::new(DiskSegments::open(directory, 64).unwrap()))
+    }
+
+    pub(crate) fn context(&self) -> Arc<LogContext> {
+        LogContext::new(Arc::new(self.clock.clone()), self.durability, Duration::from_secs(86_400))
+    }
+
+    pub(crate) fn open(&self) -> Arc<PartitionLog> {
+        let info = PartitionInfo {
+            topic: Arc::from("orders"),
+            topic_id: self.topic_id,
+            partition: 3,
+            log_start_offset: self.log_start_offset,
+        };
+        PartitionLog::open(Arc::clone(&self.store), info, Arc::new(self.config.clone()), self.context()).unwrap()
+    }
+}
+
+/// A batch of `count` records with values of `value_bytes` bytes.
+pub(crate) fn batch_of(count: usize, value_bytes: usize) -> Bytes {
+    batch_at(NOW_MS, count, value_bytes)
+}
+
+pub(crate) fn batch_at(timestamp_ms: i64, count: usize, value_bytes: usize) -> Bytes {
+    (0..count)
+        .fold(BatchBuilder::new(), |builder, index| {
+            let value = vec![(index % 251) as u8; value_bytes];
+            builder.record(timestamp_ms, Some(format!("k{index}").as_bytes()), Some(&value))
+        })
+        .build()
+}
+
+pub(crate) fn idempotent(id: i64, epoch: i16, sequence: i32, count: usize) -> Bytes {
+    (0..count)
+        .fold(BatchBuilder::new().producer(id, epoch, sequence), |builder, _| builder.record(NOW_MS, None, Some(b"v")))
+        .build()
+}
+
+/// The base and last offsets of the batches in `records`.
+pub(crate) fn ranges(records: &Bytes) -> Vec<(i64, i64)> {
+    crate::model::batch::batches(records)
+        .map(|batch| batch.unwrap().header)
+        .map(|header| (header.base_offset, header.last_offset()))
+        .collect()
+}
+
+/// Copies a data directory as a kill would leave it.
+pub(crate) fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_directory(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The backends under test, each with what it needs to live.
+
+use std::{path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+use tidegate::{
+    clock::SystemClock,
+    config::Durability,
+    storage::{
+        CoordinatorStorage, JournaledStorage, OrderedJournal,
+        disk::{DiskJournal, JournalOptions},
+        memory::{MemoryJournal, MemoryStorage},
+    },
+};
+
+/// As many coordinator shards as the gateway has by default.
+pub const SHARDS: u16 = 50;
+
+/// Hands out a storage; a later call gives what a restart finds.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    async fn open(&self) -> Arc<dyn CoordinatorStorage>;
+}
+
+/// Hands out a journal; a later call gives what a restart finds.
+pub trait JournalBackend: Send + Sync {
+    fn open_journal(&self) -> Arc<dyn OrderedJournal>;
+}
+
+pub struct InMemory(Arc<MemoryStorage>);
+
+impl InMemory {
+    pub fn new() -> Self {
+        Self(Arc::new(MemoryStorage::new()))
+    }
+}
+
+#[async_trait]
+impl Backend for InMemory {
+    async fn open(&self) -> Arc<dyn CoordinatorStorage> {
+        self.0.clone()
+    }
+}
+
+pub struct MemoryJournaled(Arc<MemoryJournal>);
+
+impl MemoryJournaled {
+    pub fn new() -> Self {
+        Self(Arc::new(MemoryJournal::new()))
+    }
+}
+
+impl JournalBackend for MemoryJournaled {
+    fn open_journal(&self) -> Arc<dyn OrderedJournal> {
+        self.0.clone()
+    }
+}
+
+#[async_trait]
+impl Backend for MemoryJournaled {
+    async fn open(&self) -> Arc<dyn CoordinatorStorage> {
+        Arc::new(JournaledStorage::open(self.open_journal(), SHARDS).await.unwrap())
+    }
+}
+
+/// A journal in a directory of its own, compacted often.
+pub struct Disk {
+    dir: TempDir,
+    durability: Durability,
+}
+
+impl Disk {
+    pub fn new(durability: Durability) -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), durability }
+    }
+
+    fn journal(&self, dir: &Path) -> Arc<DiskJournal> {
+        let options = JournalOptions { compact_bytes_min: 100_000, ..JournalOptions::new(self.durability) };
+        Arc::new(DiskJournal::open(dir, options, Arc::new(SystemClock::new())).unwrap())
+    }
+}
+
+impl JournalBackend for Disk {
+    fn open_journal(&self) -> Arc<dyn OrderedJournal> {
+        self.journal(self.dir.path())
+    }
+}
+
+#[async_trait]
+impl Backend for Disk {
+    async fn open(&self) -> Arc<dyn CoordinatorStorage> {
+        Arc::new(JournaledStorage::open(self.open_journal(), SHARDS).await.unwrap())
+    }
+}
