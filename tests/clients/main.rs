@@ -1,0 +1,17 @@
+//! Stock clients against the real binary: librdkafka, Java's, kcat and Kafka's command-line tools.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test ends by a panic, and owns no clock"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cli;
+mod java;
+mod librdkafka;

@@ -1,0 +1,223 @@
+//! The gateway as a process: how it starts, what it refuses, how it ends.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test ends by a panic, and owns no clock"
+)]
+
+mod support;
+
+use std::{
+    net::TcpListener,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use kafka_protocol::messages::FetchRequest;
+use support::{
+    Client, Gateway,
+    batch::Batch,
+    frames::frame,
+    gateway::serve_command,
+    groups::{self, await_state},
+    http, process,
+    topics::{self, fetch_request, produce_request, produce_values, read_all},
+};
+
+#[test]
+fn sigterm_drains_in_time_while_clients_wait() {
+    for storage in ["disk", "memory"] {
+        let mut gateway = Gateway::options().storage(storage).start();
+        let mut client = gateway.connect();
+        topics::create(&mut client, "topic", 1);
+
+        // A long poll, a member that waits for the others of its group, a connection that says nothing, and one
+        // that is in the middle of a frame.
+        let poll = client.send(12, &fetch_request("topic", 0, 0).with_max_wait_ms(60_000));
+        let (mut first, mut second) = groups::pair(&gateway, "group");
+        let join = second.send_join();
+        await_state(&mut gateway.connect(), "group", "PreparingRebalance");
+        let _silent = gateway.connect();
+        let mut halfway = gateway.connect();
+        halfway.write(&[0, 0, 1, 0, 0, 3]);
+        let mut producer = gateway.connect();
+        producer.write(&frame(9, 1, &produce_request("topic", 0, Batch::of(["last words"]).encode())));
+
+        let (status, took) = gateway.terminate(Duration::from_secs(15));
+        assert_eq!(status.code(), Some(0), "{storage}: {status}");
+        assert!(took < Duration::from_secs(5), "{storage}: {took:?}");
+        drop((poll, join, &mut first));
+        assert!(Client::try_connect(gateway.address).is_err(), "it does not listen any more");
+    }
+}
+
+#[test]
+fn what_was_in_flight_at_sigterm_is_answered_and_kept() {
+    let mut gateway = Gateway::options().storage("disk").start();
+    let mut client = gateway.connect();
+    topics::create(&mut client, "topic", 1);
+    let mut waiting = gateway.connect();
+    let poll = waiting.send(12, &fetch_request("topic", 0, 0).with_max_wait_ms(60_000));
+    waiting.assert_silent(Duration::from_millis(50));
+    for number in 0..20 {
+        let records = Batch::of([format!("{number}")]).encode();
+        client.write(&frame(9, 100 + number, &produce_request("topic", 0, records)));
+    }
+    let (status, _) = gateway.terminate(Duration::from_secs(15));
+    assert_eq!(status.code(), Some(0));
+    let mut answered = 0;
+    while let Ok(Some(_)) = client.try_read_frame() {
+        answered += 1;
+    }
+    let response = waiting.receive::<FetchRequest>(12, poll);
+    assert_eq!(response.responses[0].partitions[0].error_code, 0, "a poll ends early, and not with an error");
+    gateway.run();
+    let kept = read_all(&mut gateway.connect(), "topic", 0, 0).len();
+    assert!(kept >= answered, "{answered} acknowledged, {kept} kept");
+}
+
+#[test]
+fn a_joining_member_is_told_to_come_again_at_sigterm() {
+    let mut gateway = Gateway::options().storage("disk").start();
+    let (first, mut second) = groups::pair(&gateway, "group");
+    let join = second.send_join();
+    await_state(&mut gateway.connect(), "group", "PreparingRebalance");
+    let (status, _) = gateway.terminate(Duration::from_secs(15));
+    assert_eq!(status.code(), Some(0));
+    // A retriable error, or no answer at all; never a generation that did not come about.
+    if let Ok(Some(frame)) = second.client.try_read_frame() {
+        // Correlation id, no tags, throttle time, then the error.
+        let code = i16::from_be_bytes([frame[9], frame[10]]);
+        assert!(matches!(code, 14..=16 | 27), "error code {code} of join {join}");
+    }
+    gateway.run();
+    let described = groups::describe(&mut gateway.connect(), "group");
+    assert_eq!((&*described.group_state, described.members.len()), ("Stable", 2));
+    drop(first);
+}
+
+#[test]
+fn an_orderly_stop_keeps_everything() {
+    let mut gateway = Gateway::options().storage("disk").start();
+    let mut client = gateway.connect();
+    let id = topics::create(&mut client, "topic", 3);
+    for round in 0..3 {
+        let mut client = gateway.connect();
+        assert_eq!(produce_values(&mut client, "topic", 2, [format!("{round}")]), round);
+        support::offsets::commit(&mut client, "group", "topic", 2, round + 1);
+        let (status, _) = gateway.terminate(Duration::from_secs(15));
+        assert_eq!(status.code(), Some(0));
+        gateway.run();
+        let mut client = gateway.connect();
+        assert_eq!(topics::describe(&mut client, "topic").topic_id, id);
+        assert_eq!(read_all(&mut client, "topic", 2, 0).len(), usize::try_from(round + 1).unwrap());
+        assert_eq!(support::offsets::fetch_all(&mut client, "group")[0].1[0].offset, round + 1);
+    }
+}
+
+#[test]
+fn a_data_directory_in_use_is_refused() {
+    let gateway = Gateway::options().storage("disk").start();
+    let (code, output) = refuse(&["--data-dir", gateway.data_dir().to_str().unwrap(), "--storage", "disk"]);
+    assert!(code == 1 || code == 2, "exit code {code}: {output}");
+    let lines: Vec<_> = output.lines().filter(|line| line.contains(gateway.data_dir().to_str().unwrap())).collect();
+    assert_eq!(lines.len(), 1, "one line that names the directory:\n{output}");
+    assert!(!output.contains("tidegate listening"), "{output}");
+    // The one that has it goes on.
+    gateway.connect().ping();
+}
+
+#[test]
+fn an_address_in_use_is_refused() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let (code, output) = refuse(&["--listen", &address, "--data-dir", path(&directory), "--storage", "disk"]);
+    assert_eq!(code, 1, "{output}");
+    assert!(output.lines().any(|line| line.contains(&address)), "{output}");
+}
+
+#[test]
+fn wrong_settings_are_one_clear_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |text: &str| {
+        let file = directory.path().join(format!("{}.toml", support::unique("config")));
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let cases: [(&[&str], &str); 7] = [
+        (&["--listen", "nowhere"], "nowhere"),
+        (&["--durability", "perhaps"], "perhaps"),
+        (&["--storage", "paper"], "paper"),
+        (&["--config", "/no/such/file.toml"], "/no/such/file.toml"),
+        (&["--config", &file("listenn = \"127.0.0.1:0\"\n")], "listen"),
+        (&["--config", &file("listen = [\n")], "config"),
+        (&["--log", "tidegate=loud=very"], "log"),
+    ];
+    for (arguments, named) in cases {
+        let (code, output) = refuse(arguments);
+        assert_eq!(code, 2, "{arguments:?}: {output}");
+        assert!(output.to_lowercase().contains(named), "{arguments:?} does not name {named}:\n{output}");
+        assert!(!output.contains("panicked"), "{output}");
+    }
+    let mut command = serve_command();
+    command.env("TIDEGATE_DURABILITY", "perhaps");
+    let (code, output) = process::run("tidegate", &mut command, PATIENCE);
+    assert_eq!(code, 2, "{output}");
+    assert_eq!(output.lines().count(), 1, "one line:\n{output}");
+    assert!(output.contains("TIDEGATE_DURABILITY") && output.contains("perhaps"), "{output}");
+}
+
+#[test]
+fn filer_storage_says_that_it_is_not_there_yet() {
+    let (code, output) = refuse(&["--storage", "filer", "--filer-url", "http://127.0.0.1:1"]);
+    assert!(code == 1 || code == 2, "exit code {code}: {output}");
+    assert!(output.contains("filer"), "{output}");
+}
+
+#[test]
+fn health_metrics_and_version_answer() {
+    let gateway = Gateway::start();
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let (status, body) = http::get(gateway.admin, path);
+        assert_eq!(status, 200, "{path}: {body}");
+    }
+    assert_eq!(http::get(gateway.admin, "/nowhere").0, 404);
+    support::offsets::commit_codes(&mut gateway.connect(), 8, &support::offsets::commit_request("g", vec![]));
+    assert!(!gateway.metrics("tidegate_").is_empty(), "metrics are ours by name");
+}
+
+#[test]
+fn it_starts_at_once() {
+    let start = Instant::now();
+    let gateway = Gateway::options().storage("disk").start();
+    gateway.connect().ping();
+    // The release build is held to 10 ms by its own benchmark; this only catches what is plainly wrong.
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+/// Runs `serve` with these arguments and what makes it harmless; it must end by itself.
+fn refuse(arguments: &[&str]) -> (i32, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = serve_command();
+    let given = |flag: &str| arguments.contains(&flag);
+    for flag in ["--listen", "--admin-listen"] {
+        if !given(flag) {
+            command.args([flag, "127.0.0.1:0"]);
+        }
+    }
+    if !given("--data-dir") {
+        command.arg("--data-dir").arg(directory.path());
+    }
+    process::run("tidegate", command.args(arguments), PATIENCE)
+}
+
+fn path(directory: &impl AsRef<Path>) -> &str {
+    directory.as_ref().to_str().unwrap()
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
