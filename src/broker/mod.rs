@@ -3,6 +3,7 @@
 
 mod configs;
 mod fetch;
+mod groups;
 mod list_offsets;
 mod logs;
 mod produce;
@@ -26,6 +27,7 @@ use crate::{
 
 pub use configs::{AlterConfigsError, ConfigChange};
 pub use fetch::{FetchError, FetchPartition, FetchQuery, FetchedPartition, TopicRef};
+pub use groups::{OffsetError, OffsetResults};
 pub use list_offsets::{EpochError, FoundOffset, ListOffsetsError, OffsetQuery};
 pub use logs::{LogDirPartition, Logs, PartitionError};
 pub use produce::{LEADER_EPOCH, ProduceError, Produced};
