@@ -1,5 +1,7 @@
 //! Walks the batches in a segment file and finds its way past damage.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use crate::{
@@ -18,12 +20,25 @@ pub(super) enum Step {
     End { position: u64 },
 }
 
+/// Which offsets a walk should meet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    /// Of the first batch.
+    pub(super) first: i64,
+    /// Where the next segment begins, of the last segment none.
+    pub(super) upper: Option<i64>,
+}
+
 /// Reads a segment from one position to another.
 pub(super) struct Scanner<'a> {
     file: &'a dyn SegmentFile,
     position: u64,
     end: u64,
+    /// Where the next segment begins, of the last segment none.
+    upper_offset: Option<i64>,
     expected_offset: i64,
+    /// Whether a batch with `expected_offset` should come next, and not only one that is not below it.
+    is_exact: bool,
     verify: bool,
     chunk_bytes: usize,
     buffer: Bytes,
@@ -31,29 +46,30 @@ pub(super) struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// Compares checksums: for recovery.
-    pub(super) fn verifying(file: &'a dyn SegmentFile, from: u64, end: u64, expected_offset: i64) -> Self {
-        Self::new(file, from, end, expected_offset, true, VERIFY_CHUNK_BYTES)
+    /// Compares checksums: for recovery. The batch at `from` begins with `expected_offset`.
+    pub(super) fn verifying(file: &'a dyn SegmentFile, range: Range<u64>, offsets: Expected) -> Self {
+        Self::new(file, range, offsets, true, VERIFY_CHUNK_BYTES)
     }
 
-    /// Reads headers only: to find a batch.
-    pub(super) fn headers(file: &'a dyn SegmentFile, from: u64, end: u64, expected_offset: i64) -> Self {
-        Self::new(file, from, end, expected_offset, false, HEADER_CHUNK_BYTES)
+    /// Reads headers only: to find a batch. The batch at `from` begins with `expected_offset`.
+    pub(super) fn headers(file: &'a dyn SegmentFile, range: Range<u64>, offsets: Expected) -> Self {
+        Self::new(file, range, offsets, false, HEADER_CHUNK_BYTES)
     }
 
     fn new(
         file: &'a dyn SegmentFile,
-        position: u64,
-        end: u64,
-        expected_offset: i64,
+        range: Range<u64>,
+        offsets: Expected,
         verify: bool,
         chunk_bytes: usize,
     ) -> Self {
         Self {
             file,
-            position,
-            end: end.min(file.size_bytes()),
-            expected_offset,
+            position: range.start,
+            end: range.end.min(file.size_bytes()),
+            upper_offset: offsets.upper,
+            expected_offset: offsets.first,
+            is_exact: true,
             verify,
             chunk_bytes,
             buffer: Bytes::new(),
@@ -64,7 +80,15 @@ impl<'a> Scanner<'a> {
     pub(super) fn step(&mut self) -> Result<Step, StorageError> {
         let position = self.position;
         if let Some(header) = self.batch_at(position, self.verify)? {
-            self.advance(&header, position);
+            let behind = position + header.size_bytes() as u64;
+            let leaps = self.is_exact && header.base_offset != self.expected_offset;
+            self.position = behind;
+            if leaps && is_displaced(self.file, &header, behind, self.end, self.upper_offset)? {
+                self.is_exact = false;
+                return Ok(Step::Damage { from: position, to: behind });
+            }
+            self.expected_offset = header.next_offset();
+            self.is_exact = true;
             return Ok(Step::Batch { header, position });
         }
         if position >= self.end {
@@ -73,15 +97,11 @@ impl<'a> Scanner<'a> {
         Ok(match self.next_good(position)? {
             Some(to) => {
                 self.position = to;
+                self.is_exact = false;
                 Step::Damage { from: position, to }
             }
             None => Step::End { position },
         })
-    }
-
-    fn advance(&mut self, header: &BatchHeader, position: u64) {
-        self.position = position + header.size_bytes() as u64;
-        self.expected_offset = header.next_offset();
     }
 
     /// The batch at `position`, when its header is plausible there and, with `verify`, its checksum right.
@@ -101,7 +121,8 @@ impl<'a> Scanner<'a> {
     /// flipped bit in one must not pass.
     fn is_plausible(&self, header: &BatchHeader) -> bool {
         let gap = header.base_offset.checked_sub(self.expected_offset);
-        header.last_offset_delta >= 0 && gap.is_some_and(|gap| (0..=GAP_MAX).contains(&gap))
+        let is_below = self.upper_offset.is_none_or(|upper| header.last_offset() < upper);
+        header.last_offset_delta >= 0 && gap.is_some_and(|gap| (0..=GAP_MAX).contains(&gap)) && is_below
     }
 
     /// Where the first good batch behind `from` begins.
@@ -148,6 +169,23 @@ impl<'a> Scanner<'a> {
         let to = from.saturating_add(length).min(self.buffer.len());
         Ok(self.buffer.get(from..to).unwrap_or_default())
     }
+}
+
+/// Whether a batch that leaves a gap before it lies about its offset: then the batch behind it, at `behind`, does not
+/// follow. Behind the last batch of a segment the next segment vouches; the last batch of the log leaves no gap, for
+/// compaction never touches the segment that grows.
+pub(super) fn is_displaced(
+    file: &dyn SegmentFile,
+    header: &BatchHeader,
+    behind: u64,
+    end: u64,
+    upper_offset: Option<i64>,
+) -> Result<bool, StorageError> {
+    if behind >= end {
+        return Ok(upper_offset.is_none_or(|upper| header.next_offset() > upper));
+    }
+    let next = file.read(behind, BatchHeader::SIZE)?;
+    Ok(BatchHeader::parse(&next).is_ok_and(|next| next.base_offset < header.next_offset()))
 }
 
 const VERIFY_CHUNK_BYTES: usize = 1 << 20;
