@@ -134,6 +134,7 @@ impl PartitionLog {
         }
         let active = self.active_for(state, config, &header, now_ms).map_err(AppendError::Storage)?;
         if state.epochs.assign(leader_epoch, header.base_offset) {
+            state.directory_dirty = true;
             let epochs = state.epochs.encode();
             if let Err(error) = self.store.write_whole(&self.partition, LEADER_EPOCHS, epochs.as_bytes(), false) {
                 // A restart that misses the entry finds the epoch in the batches' headers.
@@ -230,13 +231,7 @@ enum Prepared {
 }
 
 /// `LogSegment.shouldRoll`
-fn is_roll_due(
-    active: &Segment,
-    config: &LogConfig,
-    header: &BatchHeader,
-    now_ms: i64,
-    active_since_ms: i64,
-) -> bool {
+fn is_roll_due(active: &Segment, config: &LogConfig, header: &BatchHeader, now_ms: i64, active_since_ms: i64) -> bool {
     let size_bytes = active.file.size_bytes();
     if size_bytes == 0 {
         return false;

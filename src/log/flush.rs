@@ -277,7 +277,8 @@ impl PartitionLog {
         {
             match active.flush_indexes(&*self.store, &self.partition) {
                 Ok(index) => {
-                    checkpoint = Some(Box::new(Checkpoint { point: target, index, producers: state.producers.clone() }));
+                    checkpoint =
+                        Some(Box::new(Checkpoint { point: target, index, producers: state.producers.clone() }));
                 }
                 Err(error) => tracing::warn!(partition = %self.partition, %error, "no checkpoint is written"),
             }

@@ -93,7 +93,11 @@ pub(super) struct State {
 pub(super) enum Status {
     Open,
     /// A sync or a write failed: nothing is written until the files were cut to `keep`.
-    Failed { keep: Point, reason: StorageError, tried_at: Option<Duration> },
+    Failed {
+        keep: Point,
+        reason: StorageError,
+        tried_at: Option<Duration>,
+    },
     Closed,
 }
 

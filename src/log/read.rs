@@ -254,39 +254,45 @@ impl PartitionLog {
     ) -> Result<Option<(BatchHeader, u64)>, ReadError> {
         let mut scanner = segment.scan_from(&*self.store, &self.partition, offset, limit, upper)?;
         let mut damaged = false;
+        let mut step = scanner.step()?;
         loop {
-            match scanner.step().map_err(ReadError::Storage)? {
+            match step {
                 Step::Batch { header, .. } if header.last_offset() < offset => damaged = false,
                 Step::Batch { header, .. } if damaged && header.base_offset > offset => {
                     return Err(ReadError::Corrupt { offset, next_offset: header.base_offset });
                 }
-                Step::Batch { header, position } => return Ok(Some((header, position))),
+                // The header is all that was looked at, and what it says of the last offset may be what is damaged.
+                Step::Batch { header, position } if scanner.confirm()? => return Ok(Some((header, position))),
+                Step::Batch { .. } => {
+                    step = scanner.step_past()?;
+                    continue;
+                }
                 Step::Damage { from, to } => {
                     self.report_damage(segment, from, to);
                     damaged = true;
                 }
+                Step::End { position } if position < limit.min(segment.file.size_bytes()) => {
+                    return Err(ReadError::Corrupt { offset, next_offset: upper.unwrap_or(offset.saturating_add(1)) });
+                }
                 Step::End { .. } => return Ok(None),
             }
+            step = scanner.step()?;
         }
     }
 
     /// The error for a damaged batch at `position`, with the offset at which reading can go on.
     fn corrupt(&self, view: &View, offset: i64, position: u64) -> ReadError {
-        let file = &*view.segment.file;
-        let header = file.read(position, BatchHeader::SIZE).map(|header| BatchHeader::parse(&header));
-        let size_bytes = header.map_or(1, |header| header.map_or(1, |header| header.size_bytes() as u64));
-        let behind = if position + size_bytes > view.limit { position + 1 } else { position + size_bytes };
-        self.report_damage(&view.segment, position, behind);
         let expected = Expected { first: offset.saturating_add(1), upper: Some(view.offsets.high_watermark) };
-        let mut scanner = Scanner::verifying(file, behind..view.limit, expected);
+        let mut scanner = Scanner::verifying(&*view.segment.file, position..view.limit, expected);
+        let mut step = scanner.step_past();
         let next_offset = loop {
-            match scanner.step() {
-                Ok(Step::Batch { header, .. }) if header.base_offset > offset => break header.base_offset,
-                Ok(Step::Batch { .. }) => {}
+            match step {
+                Ok(Step::Batch { header, .. }) => break header.base_offset,
                 Ok(Step::Damage { from, to }) => self.report_damage(&view.segment, from, to),
                 Ok(Step::End { .. }) => break view.next_base.unwrap_or(view.offsets.high_watermark),
                 Err(error) => return ReadError::Storage(error),
             }
+            step = scanner.step();
         };
         ReadError::Corrupt { offset, next_offset }
     }

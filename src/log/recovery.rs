@@ -57,20 +57,14 @@ pub(super) fn recover(
 ) -> Result<Recovered, StorageError> {
     let files = store.list(partition)?;
     let bases: Vec<i64> = files.iter().filter_map(|file| offset_of(&file.name, "log")).collect();
-    let segments = bases
-        .iter()
-        .map(|base| Segment::sealed(store, partition, *base))
-        .collect::<Result<Vec<_>, StorageError>>()?;
+    let segments =
+        bases.iter().map(|base| Segment::sealed(store, partition, *base)).collect::<Result<Vec<_>, StorageError>>()?;
     let Some(first) = bases.first().copied() else { return Ok(Recovered::empty(log_start_floor)) };
     let start = starting_point(store, partition, &segments, &files)?;
-    let mut epochs = match store.read_whole(partition, LEADER_EPOCHS)? {
-        Some(contents) => LeaderEpochs::parse(&contents).unwrap_or_default(),
-        None => LeaderEpochs::default(),
-    };
-    epochs.truncate_end(start.point.offset);
-    if epochs.latest().is_none()
-        && let Some(epoch) = first_epoch(&segments)?
-    {
+    let stored_epochs = store.read_whole(partition, LEADER_EPOCHS)?.and_then(|text| LeaderEpochs::parse(&text));
+    let are_epochs_known = stored_epochs.as_ref().is_some_and(|epochs| epochs.latest().is_some());
+    let mut epochs = stored_epochs.unwrap_or_default();
+    if !are_epochs_known && let Some(epoch) = first_epoch(&segments)? {
         epochs.assign(epoch, first);
     }
     let mut recovery = Recovery {
@@ -80,6 +74,7 @@ pub(super) fn recover(
         expected: start.point.offset,
         producers: start.producers,
         epochs,
+        are_epochs_known,
         scanned_bytes: 0,
     };
     let mut end = start.point;
@@ -102,6 +97,7 @@ pub(super) fn recover(
         return Ok(Recovered::empty(log_start_floor));
     }
     delete_stale(store, partition, &files, end.offset)?;
+    recovery.epochs.truncate_end(end.offset);
     Ok(Recovered {
         segments,
         log_start: log_start_floor.max(first),
@@ -181,6 +177,8 @@ struct Recovery<'a> {
     expected: i64,
     producers: Producers,
     epochs: LeaderEpochs,
+    /// The epochs were stored: what the headers say, which no checksum covers, is not needed.
+    are_epochs_known: bool,
     scanned_bytes: u64,
 }
 
@@ -204,7 +202,9 @@ impl Recovery<'_> {
                 Step::Batch { header, position } => {
                     segment.note(&header, position, self.config.index_interval_bytes);
                     self.producers.note(&header);
-                    self.epochs.assign(header.partition_leader_epoch, header.base_offset);
+                    if !self.are_epochs_known {
+                        self.epochs.assign(header.partition_leader_epoch, header.base_offset);
+                    }
                     self.expected = header.next_offset();
                 }
                 Step::Damage { from, to } => {

@@ -40,6 +40,8 @@ pub(super) struct Scanner<'a> {
     /// Whether a batch with `expected_offset` should come next, and not only one that is not below it.
     is_exact: bool,
     verify: bool,
+    /// The batch before `position`, while nobody has compared its checksum.
+    unverified: Option<(BatchHeader, u64)>,
     chunk_bytes: usize,
     buffer: Bytes,
     buffer_at: u64,
@@ -56,13 +58,7 @@ impl<'a> Scanner<'a> {
         Self::new(file, range, offsets, false, HEADER_CHUNK_BYTES)
     }
 
-    fn new(
-        file: &'a dyn SegmentFile,
-        range: Range<u64>,
-        offsets: Expected,
-        verify: bool,
-        chunk_bytes: usize,
-    ) -> Self {
+    fn new(file: &'a dyn SegmentFile, range: Range<u64>, offsets: Expected, verify: bool, chunk_bytes: usize) -> Self {
         Self {
             file,
             position: range.start,
@@ -71,6 +67,7 @@ impl<'a> Scanner<'a> {
             expected_offset: offsets.first,
             is_exact: true,
             verify,
+            unverified: None,
             chunk_bytes,
             buffer: Bytes::new(),
             buffer_at: 0,
@@ -79,29 +76,68 @@ impl<'a> Scanner<'a> {
 
     pub(super) fn step(&mut self) -> Result<Step, StorageError> {
         let position = self.position;
-        if let Some(header) = self.batch_at(position, self.verify)? {
-            let behind = position + header.size_bytes() as u64;
-            let leaps = self.is_exact && header.base_offset != self.expected_offset;
+        let found = self.batch_at(position, self.verify)?;
+        let is_next = found.is_some_and(|header| !self.is_exact || header.base_offset == self.expected_offset);
+        if !is_next
+            && position < self.end
+            && let Some(from) = self.unverified_culprit()?
+        {
+            // A length that lies leads astray: the damage is where the walk has been already.
+            self.position = from;
+            return self.step_past();
+        }
+        let Some(header) = found else { return self.step_past() };
+        let behind = position + header.size_bytes() as u64;
+        if !is_next && is_displaced(self.file, &header, behind, self.end, self.upper_offset)? {
             self.position = behind;
-            if leaps && is_displaced(self.file, &header, behind, self.end, self.upper_offset)? {
-                self.is_exact = false;
-                return Ok(Step::Damage { from: position, to: behind });
+            self.is_exact = false;
+            self.unverified = None;
+            return Ok(Step::Damage { from: position, to: behind });
+        }
+        self.position = behind;
+        self.expected_offset = header.next_offset();
+        self.is_exact = true;
+        self.unverified = (!self.verify).then_some((header, position));
+        Ok(Step::Batch { header, position })
+    }
+
+    /// Compares the checksum of the batch that the last step gave; on a difference the walk goes back to take it for
+    /// damaged.
+    pub(super) fn confirm(&mut self) -> Result<bool, StorageError> {
+        match self.unverified_culprit()? {
+            None => Ok(true),
+            Some(position) => {
+                self.position = position;
+                Ok(false)
             }
-            self.expected_offset = header.next_offset();
-            self.is_exact = true;
-            return Ok(Step::Batch { header, position });
         }
-        if position >= self.end {
-            return Ok(Step::End { position });
+    }
+
+    /// Takes what lies at the present position for damaged.
+    pub(super) fn step_past(&mut self) -> Result<Step, StorageError> {
+        let from = self.position;
+        self.unverified = None;
+        if from >= self.end {
+            return Ok(Step::End { position: from });
         }
-        Ok(match self.next_good(position)? {
+        Ok(match self.next_good(from)? {
             Some(to) => {
                 self.position = to;
                 self.is_exact = false;
-                Step::Damage { from: position, to }
+                Step::Damage { from, to }
             }
-            None => Step::End { position },
+            None => Step::End { position: from },
         })
+    }
+
+    /// Where the last batch begins, when its checksum is wrong.
+    fn unverified_culprit(&mut self) -> Result<Option<u64>, StorageError> {
+        let Some((header, position)) = self.unverified.take() else { return Ok(None) };
+        if checksum(self.bytes(position, header.size_bytes())?) == Some(header.crc) {
+            return Ok(None);
+        }
+        self.expected_offset = header.base_offset;
+        Ok(Some(position))
     }
 
     /// The batch at `position`, when its header is plausible there and, with `verify`, its checksum right.
@@ -130,7 +166,8 @@ impl<'a> Scanner<'a> {
         // Most likely the damage is inside a batch whose length is still right.
         if let Ok(header) = BatchHeader::parse(self.bytes(from, BatchHeader::SIZE)?) {
             let behind = from + header.size_bytes() as u64;
-            if behind < self.end && self.batch_at(behind, true)?.is_some() {
+            let follows = |next: BatchHeader| next.base_offset == header.next_offset();
+            if behind < self.end && self.batch_at(behind, true)?.is_some_and(follows) {
                 return Ok(Some(behind));
             }
         }

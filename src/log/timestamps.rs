@@ -40,11 +40,8 @@ impl PartitionLog {
                 }
                 let wanted = |offset, at_ms| offset >= log_start && at_ms >= timestamp_ms;
                 if let Some((offset, at_ms)) = find_record(segment, &header, position, wanted)? {
-                    let found = TimestampOffset {
-                        timestamp_ms: at_ms,
-                        offset,
-                        leader_epoch: header.partition_leader_epoch,
-                    };
+                    let found =
+                        TimestampOffset { timestamp_ms: at_ms, offset, leader_epoch: header.partition_leader_epoch };
                     return Ok(Some(found).filter(|found| found.offset < high_watermark));
                 }
             }

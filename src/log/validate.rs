@@ -21,15 +21,14 @@ pub(super) struct ValidBatch<'a> {
 }
 
 /// Checks what a produce request carries for one partition.
-pub(super) fn validate<'a>(
-    records: &'a [u8],
-    config: &LogConfig,
-    now_ms: i64,
-) -> Result<ValidBatch<'a>, AppendError> {
+pub(super) fn validate<'a>(records: &'a [u8], config: &LogConfig, now_ms: i64) -> Result<ValidBatch<'a>, AppendError> {
     let (mut header, payload) = frame(records)?;
     let size_bytes = records.len() as u64;
     if header.base_offset != 0 {
-        return Err(invalid(format!("the base offset of the record batch should be 0, but it is {}", header.base_offset)));
+        return Err(invalid(format!(
+            "the base offset of the record batch should be 0, but it is {}",
+            header.base_offset
+        )));
     }
     if size_bytes > u64::from(config.max_message_bytes) {
         return Err(AppendError::TooLarge { size_bytes, max_bytes: u64::from(config.max_message_bytes) });
@@ -85,9 +84,7 @@ fn frame(records: &[u8]) -> Result<(BatchHeader, &[u8]), AppendError> {
     match records.get(BatchHeader::SIZE..header.size_bytes()) {
         None => Err(invalid("produce requests must have at least one record batch per partition")),
         Some(payload) if records.len() == header.size_bytes() => Ok((header, payload)),
-        Some(_) => {
-            Err(invalid("produce requests are only allowed to contain exactly one record batch per partition"))
-        }
+        Some(_) => Err(invalid("produce requests are only allowed to contain exactly one record batch per partition")),
     }
 }
 
@@ -202,10 +199,7 @@ fn invalid(message: impl Into<String>) -> AppendError {
 }
 
 fn at(batch_index: i32, message: String) -> AppendError {
-    AppendError::InvalidRecord {
-        message: message.clone(),
-        records: vec![RecordErrorAt { batch_index, message }],
-    }
+    AppendError::InvalidRecord { message: message.clone(), records: vec![RecordErrorAt { batch_index, message }] }
 }
 
 fn broken(index: i32, error: RecordError) -> AppendError {

@@ -28,10 +28,7 @@ fn a_gap_is_refused_and_leaves_nothing() {
     let log = Bench::memory().open();
     log.append(idempotent(1, 0, 0, 3), 0).unwrap();
     for sequence in [1, 2, 4, 100] {
-        assert!(matches!(
-            log.append(idempotent(1, 0, sequence, 3), 0),
-            Err(AppendError::OutOfOrderSequence { .. })
-        ));
+        assert!(matches!(log.append(idempotent(1, 0, sequence, 3), 0), Err(AppendError::OutOfOrderSequence { .. })));
     }
     assert_eq!(log.append(idempotent(1, 0, 3, 3), 0).unwrap().base_offset, 3);
 }

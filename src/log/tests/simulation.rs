@@ -14,11 +14,21 @@ use crate::{
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append { count: usize, value_bytes: usize },
-    Read { from: u8, bytes_max: usize },
-    DeleteRecords { share: u8 },
+    Append {
+        count: usize,
+        value_bytes: usize,
+    },
+    Read {
+        from: u8,
+        bytes_max: usize,
+    },
+    DeleteRecords {
+        share: u8,
+    },
     /// The process ends at once; then `torn_bytes` of a write that was under way are in the file.
-    Kill { torn_bytes: usize },
+    Kill {
+        torn_bytes: usize,
+    },
     Stop,
     LoseIndexes,
 }

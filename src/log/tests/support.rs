@@ -42,7 +42,7 @@ impl Bench {
     }
 
     pub(crate) fn disk(directory: &Path) -> Self {
-        Self::over(Arc::new(DiskSegments::open(directory, Durability::Sync, 64).unwrap()))
+        Self::over(Arc::new(DiskSegments::open(directory, 64).unwrap()))
     }
 
     pub(crate) fn context(&self) -> Arc<LogContext> {

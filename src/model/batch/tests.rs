@@ -35,11 +35,10 @@ fn the_framing_of_each_record_is_seen() {
     let records: Vec<_> = walker.by_ref().map(Result::unwrap).collect();
     assert_eq!(records.iter().map(|r| r.offset_delta).collect::<Vec<_>>(), [0, 1, 2]);
     assert_eq!(records.iter().map(|r| r.timestamp_delta).collect::<Vec<_>>(), [0, 500, -100]);
-    assert_eq!(records.iter().map(|r| (r.has_key, r.has_value)).collect::<Vec<_>>(), [
-        (true, true),
-        (false, true),
-        (true, false)
-    ]);
+    assert_eq!(
+        records.iter().map(|r| (r.has_key, r.has_value)).collect::<Vec<_>>(),
+        [(true, true), (false, true), (true, false)]
+    );
     assert!(walker.is_at_end().unwrap());
 }
 
@@ -86,11 +85,7 @@ fn a_walk_ends_before_a_batch_that_is_not_whole() {
 
 #[test]
 fn sequences_wrap_at_the_largest_number() {
-    let bytes = BatchBuilder::new()
-        .producer(1, 0, i32::MAX)
-        .record(0, None, None)
-        .record(0, None, None)
-        .build();
+    let bytes = BatchBuilder::new().producer(1, 0, i32::MAX).record(0, None, None).record(0, None, None).build();
     assert_eq!(BatchHeader::parse(&bytes).unwrap().last_sequence(), 0);
 }
 

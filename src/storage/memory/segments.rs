@@ -46,10 +46,8 @@ impl SegmentStore for MemorySegments {
     fn list(&self, partition: &TopicPartition) -> Result<Vec<FileEntry>, StorageError> {
         let directories = self.directories.read();
         let Some(files) = directories.get(partition) else { return Ok(Vec::new()) };
-        let entry = |(name, file): (&String, &Arc<MemoryFile>)| FileEntry {
-            name: name.clone(),
-            size_bytes: file.size_bytes(),
-        };
+        let entry =
+            |(name, file): (&String, &Arc<MemoryFile>)| FileEntry { name: name.clone(), size_bytes: file.size_bytes() };
         Ok(files.iter().map(entry).collect())
     }
 

@@ -12,7 +12,7 @@ fn on_every_store(test: impl Fn(&dyn SegmentStore)) {
     test(&MemorySegments::new(1 << 30));
     let directory = tempfile::tempdir().unwrap();
     // Two descriptors: almost everything is closed again behind the caller's back.
-    test(&DiskSegments::open(directory.path(), Durability::Os, 2).unwrap());
+    test(&DiskSegments::open_for(directory.path(), Durability::Os, 2).unwrap());
 }
 
 fn orders() -> TopicPartition {
@@ -89,7 +89,8 @@ fn directories_appear_with_their_first_file_and_go_whole() {
         let file = store.open(&orders(), "0.log", OpenMode::CreateTransient).unwrap();
         append(&file, b"records");
         store.write_whole(&orders(), "meta", b"m", true).unwrap();
-        let names: Vec<_> = store.list(&orders()).unwrap().into_iter().map(|file| (file.name, file.size_bytes)).collect();
+        let names: Vec<_> =
+            store.list(&orders()).unwrap().into_iter().map(|file| (file.name, file.size_bytes)).collect();
         assert_eq!(names, [("0.log".to_owned(), 7), ("meta".to_owned(), 1)]);
         assert_eq!(store.partitions().unwrap(), [orders()]);
         assert!(store.size_bytes().unwrap() >= 8);
@@ -119,7 +120,7 @@ fn many_files_share_few_descriptors() {
 #[test]
 fn names_never_leave_their_directory() {
     let directory = tempfile::tempdir().unwrap();
-    let store = DiskSegments::open(directory.path(), Durability::Sync, 16).unwrap();
+    let store = DiskSegments::open(directory.path(), 16).unwrap();
     let long = "x".repeat(250);
     for topic in ["", "..", "a/b", "a\0b", "ä", &long] {
         let partition = TopicPartition::new(topic, 0);
@@ -138,7 +139,7 @@ fn a_deletion_that_a_crash_cut_short_is_finished() {
     let doomed = directory.path().join("topics/.deleted-1-0");
     std::fs::create_dir_all(&doomed).unwrap();
     std::fs::write(doomed.join("0.log"), b"x").unwrap();
-    let store = DiskSegments::open(directory.path(), Durability::Sync, 16).unwrap();
+    let store = DiskSegments::open(directory.path(), 16).unwrap();
     assert!(!doomed.exists());
     assert_eq!(store.partitions().unwrap(), []);
 }
