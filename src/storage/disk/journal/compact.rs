@@ -208,6 +208,7 @@ impl Output {
         let last = FrameBuilder::begin(ShardId(0), 0).seal(self.salt, SNAPSHOT_LAST, self.frames);
         self.ready.extend_from_slice(&last);
         self.write()?;
+        self.file.sync()?;
         let file = files.publish(self.file, self.path)?;
         Ok(StoredFile { path: file.path().to_owned(), size_bytes: self.end })
     }
