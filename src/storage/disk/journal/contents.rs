@@ -134,9 +134,12 @@ pub(super) fn fold_frame(fold: &mut Fold, frame: &Frame) -> Result<(), &'static 
     for record in records {
         let record = record?;
         match record.value {
-            Some(value) => shard.insert(record.key, value),
-            None => shard.remove(&record.key),
-        };
+            Some(value) => match shard.get_mut(record.key) {
+                Some(place) => *place = frame.share(value),
+                None => _ = shard.insert(frame.share(record.key), frame.share(value)),
+            },
+            None => _ = shard.remove(record.key),
+        }
     }
     Ok(())
 }
