@@ -190,7 +190,6 @@ impl Broker {
         self.metrics.observe_coordinator(&[
             ("rebalances_completed", stats.rebalances_completed),
             ("members_removed", stats.members_removed),
-            ("offsets_committed", stats.offsets_committed),
             ("offsets_expired", stats.offsets_expired),
             ("groups_deleted", stats.groups_deleted),
             ("appends_failed", stats.appends_failed),

@@ -15,6 +15,7 @@ pub struct Metrics {
     request_seconds: HistogramVec,
     pub offset_commit_seconds: Histogram,
     pub offset_fetch_seconds: Histogram,
+    pub offsets_committed: IntCounter,
     pub produced_bytes: IntCounter,
     pub fetched_bytes: IntCounter,
     pub fetch_out_of_range: IntCounter,
@@ -41,6 +42,7 @@ impl Metrics {
                 "tidegate_offset_fetch_duration_seconds",
                 "Time of an OffsetFetch.",
             ))?,
+            offsets_committed: IntCounter::new("tidegate_offsets_committed_total", "Partition offsets committed.")?,
             produced_bytes: IntCounter::new("tidegate_produced_bytes_total", "Bytes of record batches appended.")?,
             fetched_bytes: IntCounter::new("tidegate_fetched_bytes_total", "Bytes of record batches fetched.")?,
             fetch_out_of_range: IntCounter::new(
@@ -100,6 +102,7 @@ impl Metrics {
         registry.register(Box::new(self.request_seconds.clone()))?;
         registry.register(Box::new(self.offset_commit_seconds.clone()))?;
         registry.register(Box::new(self.offset_fetch_seconds.clone()))?;
+        registry.register(Box::new(self.offsets_committed.clone()))?;
         registry.register(Box::new(self.produced_bytes.clone()))?;
         registry.register(Box::new(self.fetched_bytes.clone()))?;
         registry.register(Box::new(self.fetch_out_of_range.clone()))?;
