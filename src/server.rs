@@ -68,7 +68,7 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     info!("stopping");
     // No new connections or requests; what waits for something to happen is answered; then everything is flushed.
     stop.give();
-    broker.begin_shutdown().await;
+    broker.begin_shutdown();
     served.await?;
     retention.abort();
     broker.close().await;

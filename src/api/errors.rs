@@ -5,11 +5,12 @@ use kafka_protocol::{ResponseError, protocol::StrBytes};
 
 use crate::{
     broker::{
-        AlterConfigsError, CreateTopicError, EpochError, FetchError, ListOffsetsError, PartitionError, ProduceError,
-        SessionError, TopicsError,
+        AlterConfigsError, CreateTopicError, EpochError, FetchError, ListOffsetsError, OffsetError, PartitionError,
+        ProduceError, SessionError, TopicsError,
     },
     catalog::CatalogError,
     config::TopicConfigError,
+    coordinator::GroupError,
     log::{AppendError, LogError, ReadError},
     storage::StorageError,
 };
@@ -158,6 +159,38 @@ impl KafkaError for ProduceError {
             Self::Partition(error) => error.kafka(),
             Self::Append(error) => error.kafka(),
             Self::NotDurable(error) => error.kafka(),
+        }
+    }
+}
+
+impl KafkaError for GroupError {
+    fn kafka(&self) -> ResponseError {
+        match self {
+            Self::CoordinatorLoadInProgress => ResponseError::CoordinatorLoadInProgress,
+            Self::CoordinatorNotAvailable => ResponseError::CoordinatorNotAvailable,
+            Self::NotCoordinator => ResponseError::NotCoordinator,
+            Self::InvalidGroupId => ResponseError::InvalidGroupId,
+            Self::InvalidSessionTimeout => ResponseError::InvalidSessionTimeout,
+            Self::InconsistentGroupProtocol => ResponseError::InconsistentGroupProtocol,
+            Self::GroupMaxSizeReached => ResponseError::GroupMaxSizeReached,
+            Self::MemberIdRequired => ResponseError::MemberIdRequired,
+            Self::UnknownMemberId => ResponseError::UnknownMemberId,
+            Self::FencedInstanceId => ResponseError::FencedInstanceId,
+            Self::IllegalGeneration => ResponseError::IllegalGeneration,
+            Self::RebalanceInProgress => ResponseError::RebalanceInProgress,
+            Self::GroupIdNotFound => ResponseError::GroupIdNotFound,
+            Self::NonEmptyGroup => ResponseError::NonEmptyGroup,
+            Self::GroupSubscribedToTopic => ResponseError::GroupSubscribedToTopic,
+            Self::OffsetMetadataTooLarge => ResponseError::OffsetMetadataTooLarge,
+        }
+    }
+}
+
+impl KafkaError for OffsetError {
+    fn kafka(&self) -> ResponseError {
+        match self {
+            Self::UnknownTopicOrPartition => ResponseError::UnknownTopicOrPartition,
+            Self::Group(error) => error.kafka(),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod configs;
 mod fetch;
+mod groups;
 mod list_offsets;
 mod logs;
 mod produce;
@@ -26,6 +27,7 @@ use crate::{
 
 pub use configs::{AlterConfigsError, ConfigChange};
 pub use fetch::{FetchError, FetchPartition, FetchQuery, FetchedPartition, TopicRef};
+pub use groups::{OffsetError, OffsetResults};
 pub use list_offsets::{EpochError, FoundOffset, ListOffsetsError, OffsetQuery};
 pub use logs::{LogDirPartition, Logs, PartitionError};
 pub use produce::{LEADER_EPOCH, ProduceError, Produced};
@@ -142,15 +144,15 @@ impl Broker {
         self.logs.sizes(&self.topics())
     }
 
-    /// Answers what waits: long polls with what there is, joins with a retriable error; commits are finished first.
-    /// Later group requests get COORDINATOR_NOT_AVAILABLE.
-    pub async fn begin_shutdown(&self) {
+    /// Answers what waits: long polls with what there is, joins with a retriable error. Everything else goes on.
+    pub fn begin_shutdown(&self) {
         self.stopping.send_replace(true);
-        self.coordinator.shutdown().await;
+        self.coordinator.begin_shutdown();
     }
 
-    /// Flushes the partitions; nothing may be asked afterwards.
+    /// Finishes what the coordinator has and flushes the partitions; nothing may be asked afterwards.
     pub async fn close(&self) {
+        self.coordinator.shutdown().await;
         self.logs.close().await;
     }
 

@@ -1,5 +1,60 @@
-use crate::api::{Handled, Request, RequestError};
+//! FindCoordinator v0–6: who coordinates a group or a transactional id. KIP-98 (v1: key types), KIP-699 (v4: several
+//! keys), KIP-890 (v5), KIP-932 (v6: share groups).
+//!
+//! There is one broker, so it is always this one, also for transactional ids: InitProducerId then says that there are
+//! no transactions. Share groups do not exist: INVALID_REQUEST, as for key types that nobody knows.
+
+use kafka_protocol::{
+    ResponseError,
+    messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse, find_coordinator_response::Coordinator},
+    protocol::StrBytes,
+};
+
+use crate::{
+    api::{Handled, Request},
+    broker::Broker,
+};
+
+use super::text;
 
 pub fn handle(request: Request) -> Handled {
-    Err(RequestError::UnknownApi(request.api_key as i16))
+    let body: FindCoordinatorRequest = request.decode()?;
+    let broker = request.broker();
+    if request.version >= FIRST_WITH_SEVERAL_KEYS {
+        let coordinators = body.coordinator_keys.into_iter().map(|key| find(broker, body.key_type, key)).collect();
+        return request.ready(&FindCoordinatorResponse::default().with_coordinators(coordinators));
+    }
+    let found = find(broker, body.key_type, body.key);
+    request.ready(
+        &FindCoordinatorResponse::default()
+            .with_error_code(found.error_code)
+            .with_error_message(found.error_message)
+            .with_node_id(found.node_id)
+            .with_host(found.host)
+            .with_port(found.port),
+    )
 }
+
+fn find(broker: &Broker, key_type: i8, key: StrBytes) -> Coordinator {
+    let found = Coordinator::default().with_key(key);
+    if !matches!(key_type, GROUP | TRANSACTION) {
+        let error = ResponseError::InvalidRequest;
+        return found
+            .with_error_code(error.code())
+            .with_error_message(Some(text(error.to_string())))
+            .with_node_id(BrokerId(-1))
+            .with_port(-1);
+    }
+    let advertised = broker.advertised();
+    found
+        .with_error_message(Some(StrBytes::from_static_str("NONE")))
+        .with_node_id(BrokerId(broker.node_id()))
+        .with_host(text(&advertised.host))
+        .with_port(i32::from(advertised.port))
+}
+
+const FIRST_WITH_SEVERAL_KEYS: i16 = 4;
+
+/// `FindCoordinatorRequest.CoordinatorType`
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;

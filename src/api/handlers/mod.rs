@@ -31,6 +31,7 @@ pub mod sync_group;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kafka_protocol::{
     messages::{BrokerId, TopicName},
     protocol::StrBytes,
@@ -49,6 +50,16 @@ fn topic_name(name: &Arc<str>) -> TopicName {
 /// A topic's name in the domain.
 fn domain_name(name: &TopicName) -> Arc<str> {
     Arc::from(name.as_str())
+}
+
+/// A string of the wire in the domain: a copy, because what groups keep must not hold on to whole frames.
+fn shared(value: &StrBytes) -> Arc<str> {
+    Arc::from(value.as_str())
+}
+
+/// Opaque bytes for the domain, copied for the same reason.
+fn detached(value: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(value)
 }
 
 fn broker_ids(id: i32) -> Vec<BrokerId> {

@@ -1,5 +1,114 @@
-use crate::api::{Handled, Request, RequestError};
+//! OffsetCommit v0–9: stores a group's offsets, durably before it answers. v1 added generation, member and a commit
+//! time, v2 to v4 had a retention of their own (KIP-211 ended it), KIP-320 (v6: leader epoch), KIP-345 (v7: static
+//! members), KIP-848 (v9: GROUP_ID_NOT_FOUND).
+//!
+//! Versions 0 and 1 left Kafka's schemas; `wire::legacy` has them. Version 0 wrote to ZooKeeper and had no members: here
+//! it is a commit without membership. Topic ids (v10) are not done.
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::{
+    OffsetCommitRequest, OffsetCommitResponse,
+    offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
+};
+
+use crate::{
+    api::{
+        Handled, Outcome, Request, RequestError,
+        errors::{KafkaError, code_of},
+    },
+    broker::OffsetResults,
+    coordinator::{CommitRequest, GroupError, PartitionCommit},
+    model::{TopicId, TopicPartition},
+    wire::legacy::{decode_offset_commit, encode_offset_commit_response},
+};
+
+use super::{domain_name, shared, topic_name};
 
 pub fn handle(request: Request) -> Handled {
-    Err(RequestError::UnknownApi(request.api_key as i16))
+    let version = request.version;
+    if version >= FIRST_IN_SCHEMA {
+        let body: OffsetCommitRequest = request.decode()?;
+        let (commit, asked) = commit_request(body, |_, _| None);
+        let committed = request.broker().commit_offsets(commit);
+        return request.pending(async move { respond(version, asked, committed.await) });
+    }
+    let legacy = decode_offset_commit(version, &request.body)?;
+    let (commit, asked) =
+        commit_request(legacy.request.clone(), |topic, partition| legacy.commit_timestamp_ms(topic, partition));
+    let committed = request.broker().commit_offsets(commit);
+    Ok(Outcome::Pending(Box::pin(async move {
+        let response = respond(version, asked, committed.await);
+        encode_offset_commit_response(request.correlation_id, &response)
+            .map_err(|error| RequestError::Unencodable(error.to_string()))
+    })))
 }
+
+/// The request in the domain, and how its partitions are spread over topics.
+fn commit_request(
+    body: OffsetCommitRequest,
+    commit_timestamp_ms: impl Fn(usize, usize) -> Option<i64>,
+) -> (CommitRequest, Vec<TopicPartition>) {
+    let mut partitions = Vec::new();
+    for (topic_index, topic) in body.topics.into_iter().enumerate() {
+        let name = domain_name(&topic.name);
+        for (index, partition) in topic.partitions.into_iter().enumerate() {
+            partitions.push(PartitionCommit {
+                partition: TopicPartition::new(Arc::clone(&name), partition.partition_index),
+                topic_id: TopicId::nil(),
+                offset: partition.committed_offset,
+                leader_epoch: partition.committed_leader_epoch,
+                metadata: partition.committed_metadata.as_ref().map(shared).unwrap_or_default(),
+                commit_timestamp_ms: commit_timestamp_ms(topic_index, index),
+            });
+        }
+    }
+    let asked = partitions.iter().map(|commit| commit.partition.clone()).collect();
+    let commit = CommitRequest {
+        group_id: shared(&body.group_id),
+        generation: body.generation_id_or_member_epoch,
+        member_id: shared(&body.member_id),
+        group_instance_id: body.group_instance_id.as_ref().map(shared),
+        retention_ms: (body.retention_time_ms != DEFAULT_RETENTION_MS).then_some(body.retention_time_ms),
+        partitions,
+    };
+    (commit, asked)
+}
+
+fn respond(
+    version: i16,
+    asked: Vec<TopicPartition>,
+    committed: Result<OffsetResults, GroupError>,
+) -> OffsetCommitResponse {
+    let codes: Vec<(TopicPartition, i16)> = match committed {
+        Ok(results) => results.into_iter().map(|(partition, result)| (partition, code_of(&result))).collect(),
+        Err(error) => {
+            let code = of_version(version, error).code();
+            asked.into_iter().map(|partition| (partition, code)).collect()
+        }
+    };
+    let mut topics: Vec<OffsetCommitResponseTopic> = Vec::new();
+    for (TopicPartition { topic, partition }, code) in codes {
+        let result = OffsetCommitResponsePartition::default().with_partition_index(partition).with_error_code(code);
+        match topics.last_mut() {
+            Some(last) if last.name.as_str() == &*topic => last.partitions.push(result),
+            _ => topics
+                .push(OffsetCommitResponseTopic::default().with_name(topic_name(&topic)).with_partitions(vec![result])),
+        }
+    }
+    OffsetCommitResponse::default().with_topics(topics)
+}
+
+/// Clients before version 9 do not know the error of a group that does not exist.
+fn of_version(version: i16, error: GroupError) -> GroupError {
+    match error {
+        GroupError::GroupIdNotFound if version < FIRST_WITH_GROUP_ID_NOT_FOUND => GroupError::IllegalGeneration,
+        error => error,
+    }
+}
+
+const FIRST_IN_SCHEMA: i16 = 2;
+const FIRST_WITH_GROUP_ID_NOT_FOUND: i16 = 9;
+
+/// `OffsetCommitRequest.DEFAULT_RETENTION_TIME`
+const DEFAULT_RETENTION_MS: i64 = -1;
