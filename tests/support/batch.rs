@@ -1,5 +1,7 @@
 //! Record batches (magic 2) by hand, so that a test can make them right and wrong.
 
+use std::time::UNIX_EPOCH;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use crc_fast::CrcAlgorithm;
 
@@ -28,7 +30,8 @@ impl Batch {
         Self {
             base_offset: 0,
             attributes: 0,
-            base_timestamp: 1_700_000_000_000,
+            // Old records would be for retention to delete.
+            base_timestamp: i64::try_from(UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap(),
             producer_id: -1,
             producer_epoch: -1,
             base_sequence: -1,
