@@ -39,10 +39,16 @@ const NOTES: &str = "
   compression support.
 - There are no transactions yet. FindCoordinator for a transactional id succeeds; InitProducerId and Produce with one
   answer TRANSACTIONAL_ID_AUTHORIZATION_FAILED, so that clients fail at once.
-- OffsetCommit 0 and 1 and OffsetFetch 0, which Kafka 4 removed, are still answered for old clients.
+- OffsetCommit 0 and 1 and OffsetFetch 0, which Kafka 4 removed, are still answered for old clients. OffsetFetch 0 and 1
+  with an empty list of topics answer all offsets of the group, as those versions have no null; Kafka 4.1 answers none.
+- Requests with string or array lengths below -1 are refused; Kafka takes them as null where null is allowed.
 - There is no authorisation: operations that a client asks for in Metadata, DescribeCluster and DescribeGroups are
   answered \"not asked\".
-- Broker configs can be read, not changed, over the protocol.
+- Unknown broker configs are refused with INVALID_CONFIG; Kafka stores them silently. `max.connections` and
+  `producer.id.expiration.ms` need a restart, and some broker settings have an upper bound.
+- `min.cleanable.dirty.ratio` may not be NaN.
+- A classic group's generation is stored when its join phase ends, not at the SyncGroup: a number is never used twice.
+- FindCoordinator for a share group carries a message with its error.
 - Finalized features are empty: KIP-848 groups and transactions are not there yet, and share groups and telemetry
   are not planned.
 - Frames other than Produce are limited to 16 MiB.

@@ -23,7 +23,8 @@ pub struct NewTopicRequest {
     pub replication_factor: i16,
     /// Replicas by partition index, when the client assigns them itself.
     pub assignments: Vec<(i32, Vec<i32>)>,
-    pub configs: TopicConfigs,
+    /// Names and values; a value of none is refused, as in Kafka.
+    pub configs: Vec<(String, Option<String>)>,
 }
 
 /// Why a topic was not created.
@@ -102,7 +103,7 @@ impl Broker {
                 partitions: -1,
                 replication_factor: -1,
                 assignments: Vec::new(),
-                configs: TopicConfigs::new(),
+                configs: Vec::new(),
             })
             .collect();
         self.create_topics(requests, false).await
@@ -172,8 +173,9 @@ impl Broker {
         } else {
             self.check_assignments(&request)?
         };
-        TopicConfig::resolve(&request.configs, &self.logs.defaults())?;
-        Ok(NewTopic { name: request.name, partitions, configs: request.configs })
+        let configs = given_configs(request.configs)?;
+        TopicConfig::resolve(&configs, &self.logs.defaults())?;
+        Ok(NewTopic { name: request.name, partitions, configs })
     }
 
     fn check_counts(&self, request: &NewTopicRequest) -> Result<i32, CreateTopicError> {
@@ -227,6 +229,15 @@ impl Broker {
             configs: topic.configs,
         }))
     }
+}
+
+fn given_configs(configs: Vec<(String, Option<String>)>) -> Result<TopicConfigs, TopicConfigError> {
+    let nulls: Vec<_> = configs.iter().filter(|config| config.1.is_none()).map(|config| config.0.as_str()).collect();
+    if !nulls.is_empty() {
+        let message = format!("Null value not supported for topic configs: {}", nulls.join(","));
+        return Err(TopicConfigError::InvalidConfig(message));
+    }
+    Ok(configs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
 }
 
 /// Runs what blocks for the disk away from the async threads.

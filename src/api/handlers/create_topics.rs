@@ -59,11 +59,10 @@ fn new_topic(topic: CreatableTopic) -> NewTopicRequest {
             .into_iter()
             .map(|assignment| (assignment.partition_index, assignment.broker_ids.into_iter().map(|id| id.0).collect()))
             .collect(),
-        // A null value asks for the default, which is what a config that is not set has.
         configs: topic
             .configs
             .into_iter()
-            .filter_map(|config| Some((config.name.to_string(), config.value?.to_string())))
+            .map(|config| (config.name.to_string(), config.value.map(|value| value.to_string())))
             .collect(),
     }
 }
