@@ -32,8 +32,8 @@ class Measured:
     broker_memory_mib: float = 0.0
 
 
-def table(columns: list[Measured], schemas: int) -> str:
-    """Markdown, with the conditions under it that the figures depend on."""
+def table(columns: list[Measured], schemas: int, load: float) -> str:
+    """Markdown, with the conditions under it that the figures depend on; `load` is the load average before the run."""
     rows: list[tuple[str, list[str]]] = [
         ("registered per second, median", [f"{median(each.registrations_per_second):.1f}" for each in columns]),
         ("broker CPU per registration, ms", [f"{each.broker_cpu_seconds * 1e3 / schemas:.2f}" for each in columns]),
@@ -47,7 +47,7 @@ def table(columns: list[Measured], schemas: int) -> str:
     ]
     lines = [_row("", [each.name for each in columns]), "|---" + "|---:" * len(columns) + "|"]
     lines += [_row(label, cells) for label, cells in rows]
-    return "\n".join([*lines, "", _conditions(schemas)])
+    return "\n".join([*lines, "", _conditions(schemas, load)])
 
 
 def write(text: str) -> Path:
@@ -69,13 +69,13 @@ def _spread(samples: list[float]) -> str:
     return f"{median(samples):.2f} / {quantiles(samples, n=100)[98]:.2f}"
 
 
-def _conditions(schemas: int) -> str:
+def _conditions(schemas: int, load: float) -> str:
     return (
         f"{schemas:,} different Avro schemas over one kept-alive connection to Apicurio {APICURIO_VERSION} (kafkasql), which\n"
         "answers a registration when it has read its own write back. All brokers and registries ran at once and were measured\n"
         "in turn, in blocks, in random order. A restart is a new registry process, from its start until it answers with the\n"
         "newest schema; most of it is the registry's own start and its waits of 1 s for a poll that comes back empty. Kafka is\n"
-        f"{KAFKA_VERSION} as it ships. Machine: {os.cpu_count()} cores, {_processor()}."
+        f"{KAFKA_VERSION} as it ships. Machine: {os.cpu_count()} cores, {_processor()}; its load average before the run was {load:.1f}."
     )
 
 

@@ -110,12 +110,13 @@ def main() -> None:
 
     def body(out: Report, run_dir: Path) -> None:
         require("unknown SYSTEMS", [name for name in names if name not in SYSTEMS])
+        load = os.getloadavg()[0]
         shutil.rmtree(DATA, ignore_errors=True)
         try:
             measured = _measure(out, run_dir, names, count)
         finally:
             shutil.rmtree(DATA, ignore_errors=True)
-        table = benchmarks.table(measured, count)
+        table = benchmarks.table(measured, count, load)
         print(f"\n{table}")
         if count >= 1000 and set(names) == set(SYSTEMS):
             print(f"\nwritten to {benchmarks.write(table)}")
