@@ -2,6 +2,8 @@
 //!
 //! `commit/…/concurrent` is 64 groups that commit at once, as many clients do: it shows shared syncs.
 
+#![expect(clippy::expect_used, reason = "a benchmark that cannot run says so and ends")]
+
 use std::{hint::black_box, sync::Arc};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

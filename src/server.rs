@@ -156,8 +156,11 @@ fn advertised(settings: &Settings, listening: SocketAddr) -> HostPort {
     }
 }
 
+/// Rounds of retention, the first of them not at once: clients come first after a start, as in Kafka
+/// (`log.initial.task.delay.ms`).
 async fn enforce_retention(broker: Arc<Broker>) {
-    let mut rounds = tokio::time::interval(broker.settings().log.retention_check.max(Duration::from_millis(100)));
+    let period = broker.settings().log.retention_check.max(Duration::from_millis(100));
+    let mut rounds = tokio::time::interval_at(tokio::time::Instant::now() + period.min(FIRST_RETENTION_AFTER), period);
     loop {
         rounds.tick().await;
         let broker = Arc::clone(&broker);
@@ -194,3 +197,4 @@ impl StopSignals {
 
 /// Segments that are held open; a quarter of the usual limit of descriptors, the rest is for connections.
 const OPEN_FILES_MAX: usize = 4096;
+const FIRST_RETENTION_AFTER: Duration = Duration::from_secs(30);

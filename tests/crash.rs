@@ -236,8 +236,7 @@ impl Creator {
 }
 
 fn create(client: &mut Client, name: &str) -> io::Result<i16> {
-    let topic =
-        CreatableTopic::default().with_name(topic_name(name)).with_num_partitions(1).with_replication_factor(1);
+    let topic = CreatableTopic::default().with_name(topic_name(name)).with_num_partitions(1).with_replication_factor(1);
     let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(topics::REQUEST_TIMEOUT_MS);
     Ok(client.try_call(7, &request)?.topics[0].error_code)
 }

@@ -75,8 +75,9 @@ fn schema_registry_multiple_schemas() {
     let subject = unique("subject");
     let versions: Vec<_> = (0..5)
         .map(|version| {
-            let fields: Vec<_> =
-                (0..=version).map(|field| json!({"name": format!("f{field}"), "type": "string", "default": ""})).collect();
+            let fields: Vec<_> = (0..=version)
+                .map(|field| json!({"name": format!("f{field}"), "type": "string", "default": ""}))
+                .collect();
             let definition = json!({"type": "record", "name": "Grows", "fields": fields});
             Schema { subject: subject.clone(), definition }
         })
@@ -258,7 +259,10 @@ impl Registry {
         };
         let latest = read(format!("/subjects/{subject}/versions/latest"))?;
         let by_id = read(format!("/schemas/ids/{id}"))?;
-        if latest["id"] != id || definition_of(&latest) != schema.definition || definition_of(&by_id) != schema.definition {
+        if latest["id"] != id
+            || definition_of(&latest) != schema.definition
+            || definition_of(&by_id) != schema.definition
+        {
             return Err(format!("{subject}, id {id}: found {latest} and {by_id}"));
         }
         Ok(())
@@ -294,7 +298,8 @@ impl Registry {
             for line in log.lines() {
                 started |= line.contains("storage bootstrapped in");
                 let reset = line.contains("Resetting offset for partition");
-                let lost = line.contains("out of range") || reset && (started || !line.contains("FetchPosition{offset=0,"));
+                let lost =
+                    line.contains("out of range") || reset && (started || !line.contains("FetchPosition{offset=0,"));
                 assert!(!lost, "start {start} of the registry: {line}");
             }
         }

@@ -51,9 +51,9 @@ fn the_machine_is_pure() {
 
 #[test]
 fn files_stay_short_enough_to_read() {
-    for file in sources() {
-        let lines = read(&file).lines().count();
-        assert!(lines <= 700, "{} has {lines} lines", file.display());
+    for file in sources().iter().filter(|file| !is_for_tests_only(file)) {
+        let lines = read(file).lines().count();
+        assert!(lines <= 600, "{} has {lines} lines", file.display());
     }
 }
 
@@ -71,9 +71,33 @@ fn concrete_backends_are_named_only_in_the_composition_root() {
     }
 }
 
+/// Whether the module above declares this one, or the folder it is in, for tests only.
+fn is_for_tests_only(file: &Path) -> bool {
+    let declared_for_tests = |parent: &Path, name: &str| {
+        let candidates = [parent.join("mod.rs"), parent.with_extension("rs"), parent.join("lib.rs")];
+        candidates.iter().filter_map(|candidate| fs::read_to_string(candidate).ok()).any(|text| {
+            text.split("#[cfg(test)]").skip(1).any(|after| {
+                let line = after.trim_start().lines().next().unwrap_or_default();
+                line.trim_start_matches("pub(crate) ").starts_with(&format!("mod {name};"))
+            })
+        })
+    };
+    let mut place = file.with_extension("");
+    while place != root().join("src") {
+        let (Some(parent), Some(name)) = (place.parent(), place.file_name().and_then(|name| name.to_str())) else {
+            return false;
+        };
+        if declared_for_tests(parent, name) {
+            return true;
+        }
+        place = parent.to_path_buf();
+    }
+    false
+}
+
 fn rule_for(file: &Path) -> Option<(&'static str, &'static [&'static str])> {
     let inside = file.strip_prefix(root().join("src")).ok()?.to_string_lossy().into_owned();
-    if inside.ends_with("tests.rs") || inside.contains("/tests/") {
+    if is_for_tests_only(file) {
         return None;
     }
     MAY_IMPORT

@@ -20,6 +20,14 @@ impl LeaderEpochs {
         self.entries.last().map(|(epoch, _)| *epoch)
     }
 
+    /// The epoch of every record, when there was only one.
+    pub(super) fn only(&self) -> Option<i32> {
+        match self.entries.as_slice() {
+            [(epoch, _)] => Some(*epoch),
+            _ => None,
+        }
+    }
+
     /// The epoch in which `offset` was written.
     pub(super) fn at(&self, offset: i64) -> Option<i32> {
         self.entries.iter().rev().find(|(_, start)| *start <= offset).map(|(epoch, _)| *epoch)

@@ -11,6 +11,7 @@ use super::{
     error::LogError,
     files::{CHECKPOINT, LEADER_EPOCHS, PARTITION_METADATA, partition_metadata, snapshot_name},
     partition::{PartitionLog, State, Status},
+    read::Hints,
     recovery,
     segment::Segment,
 };
@@ -94,14 +95,17 @@ impl PartitionLog {
         ticket: DurableTicket,
     ) -> Result<Option<oneshot::Receiver<Result<(), LogError>>>, LogError> {
         let mut state = self.state.lock();
-        // Whatever was durable was never cut off, whichever generation it is from.
-        let was_cut = ticket.generation != state.generation;
-        if !was_cut && ticket.offset <= state.high_watermark.offset {
-            return Ok(None);
-        }
-        if was_cut {
+        if ticket.generation != state.generation {
+            // What was durable before the cut is in the log still.
+            let is_last_cut = ticket.generation.wrapping_add(1) == state.generation;
+            if is_last_cut && ticket.offset <= state.cut_at {
+                return Ok(None);
+            }
             let source = StorageError::Unavailable("the records were cut off after a failed sync".to_owned());
             return Err(LogError::Storage { partition: self.partition.clone(), source });
+        }
+        if ticket.offset <= state.high_watermark.offset {
+            return Ok(None);
         }
         if matches!(state.status, Status::Closed) {
             return Err(LogError::Closed(self.partition.clone()));
@@ -113,19 +117,20 @@ impl PartitionLog {
 
     /// Makes everything durable, writes what the next start wants to know, and refuses further use. Blocks.
     pub fn close(&self) -> Result<(), LogError> {
-        let mut state = self.wait_for_flush();
-        if matches!(state.status, Status::Closed) {
-            return Ok(());
-        }
-        let is_healthy = matches!(state.status, Status::Open);
-        let result = if is_healthy && !state.segments.is_empty() { self.close_files(&mut state) } else { Ok(()) };
+        let Some(before) = self.shut() else { return Ok(()) };
+        let _appending = self.appending.lock();
+        let mut state = self.state.lock();
+        let is_healthy = matches!(before, Status::Open) && !state.segments.is_empty();
+        let result = if is_healthy { self.close_files(&mut state) } else { Ok(()) };
         self.end(state);
         result.map_err(|source| LogError::Storage { partition: self.partition.clone(), source })
     }
 
     /// Deletes everything that is stored of the partition. Blocks.
     pub fn delete(&self) -> Result<(), LogError> {
-        let mut state = self.wait_for_flush();
+        self.shut();
+        let _appending = self.appending.lock();
+        let mut state = self.state.lock();
         let segments = std::mem::take(&mut state.segments);
         self.end(state);
         drop(segments);
@@ -134,8 +139,18 @@ impl PartitionLog {
             .map_err(|source| LogError::Storage { partition: self.partition.clone(), source })
     }
 
+    /// Refuses further use and waits for the flush that is under way. Answers the status before; none when the log was
+    /// closed already.
+    fn shut(&self) -> Option<Status> {
+        let mut state = self.state.lock();
+        let before = std::mem::replace(&mut state.status, Status::Closed);
+        while state.is_flushing {
+            self.flushed.wait(&mut state);
+        }
+        (!matches!(before, Status::Closed)).then_some(before)
+    }
+
     fn end(&self, mut state: MutexGuard<'_, State>) {
-        state.status = Status::Closed;
         for (_, wait) in state.waits.drain(..) {
             let _ = wait.send(Err(LogError::Closed(self.partition.clone())));
         }
@@ -144,8 +159,8 @@ impl PartitionLog {
     }
 
     fn close_files(&self, state: &mut State) -> Result<(), StorageError> {
-        let end = state.end();
-        let flush = self.plan(state, end, true)?;
+        let end = state.end;
+        let flush = self.plan(state, end, true);
         self.run(&flush)?;
         let snapshot = state.producers.encode_snapshot();
         self.store.write_whole(&self.partition, &snapshot_name(end.offset), &snapshot, true)?;
@@ -154,25 +169,15 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// The state, once no flush is under way.
-    fn wait_for_flush(&self) -> MutexGuard<'_, State> {
-        let mut state = self.state.lock();
-        while state.is_flushing {
-            self.flushed.wait(&mut state);
-        }
-        state
-    }
-
     /// Whether there is something that only a flush can do.
     pub(super) fn needs_flush(&self, state: &State) -> bool {
         match &state.status {
             Status::Closed => false,
-            Status::Failed { tried_at, .. } => {
-                self.context.clock.monotonic().saturating_sub(*tried_at) >= REPAIR_INTERVAL
-            }
+            Status::Failed { tried_at, .. } => tried_at
+                .is_none_or(|tried_at| self.context.clock.monotonic().saturating_sub(tried_at) >= REPAIR_INTERVAL),
             Status::Open => {
                 let is_behind =
-                    self.context.durability == Durability::Sync && state.high_watermark.offset < state.log_end;
+                    self.context.durability == Durability::Sync && state.high_watermark.offset < state.end.offset;
                 is_behind || state.rolled.is_some()
             }
         }
@@ -187,35 +192,53 @@ impl PartitionLog {
     /// Flushes in this thread: for the start, when nobody else has the log.
     pub(super) fn flush_now(&self) -> Result<(), StorageError> {
         let mut state = self.state.lock();
-        let end = state.end();
-        let flush = self.plan(&mut state, end, false)?;
+        let end = state.end;
+        let flush = self.plan(&mut state, end, false);
         drop(state);
         self.run(&flush)?;
         self.complete(&mut self.state.lock(), &flush);
         Ok(())
     }
 
+    /// Moves the checkpoint to the present end behind the scenes, so that the next start need not read what this one
+    /// has read.
+    pub(super) fn checkpoint_later(&self) {
+        let mut state = self.state.lock();
+        let Some(active) = state.segments.last() else { return };
+        match active.flush_indexes(&*self.store, &self.partition) {
+            Ok(index) => {
+                let (point, producers) = (state.end, state.producers.clone());
+                state.rolled = Some(Box::new(Checkpoint { point, index, producers }));
+                state.is_flushing = true;
+            }
+            Err(error) => return tracing::warn!(partition = %self.partition, %error, "no checkpoint was written"),
+        }
+        drop(state);
+        self.submit_flush();
+    }
+
     /// Does what is due, once; whether more is due. Only ever called by the one who holds `is_flushing`.
     fn flush_once(&self) -> bool {
         let mut state = self.state.lock();
-        if let Status::Failed { keep, .. } = &state.status {
-            let keep = *keep;
-            drop(state);
-            self.repair(keep);
-            return self.next_flush();
-        }
-        let target = match self.context.durability {
-            Durability::Sync => Some(state.end()),
-            Durability::Os => state.rolled.as_ref().map(|checkpoint| checkpoint.point),
+        let target = match (&state.status, self.context.durability) {
+            (Status::Failed { keep, .. }, _) => {
+                let keep = *keep;
+                drop(state);
+                self.repair(keep);
+                return self.next_flush();
+            }
+            (Status::Closed, _) => None,
+            (Status::Open, Durability::Sync) => Some(state.end),
+            (Status::Open, Durability::Os) => state.rolled.as_ref().map(|checkpoint| checkpoint.point),
         };
-        let Some(target) = target.filter(|_| matches!(state.status, Status::Open)) else {
+        let Some(target) = target else {
             drop(state);
             return self.next_flush();
         };
-        let planned = self.plan(&mut state, target, false);
+        let flush = self.plan(&mut state, target, false);
         drop(state);
-        match planned.and_then(|flush| self.run(&flush).map(|()| flush)) {
-            Ok(flush) => {
+        match self.run(&flush) {
+            Ok(()) => {
                 self.complete(&mut self.state.lock(), &flush);
                 self.waiters.wake_all();
             }
@@ -236,7 +259,7 @@ impl PartitionLog {
     }
 
     /// Decides what a flush up to `target` covers.
-    fn plan(&self, state: &mut State, target: Point, is_last: bool) -> Result<Flush, StorageError> {
+    fn plan(&self, state: &mut State, target: Point, is_last: bool) -> Flush {
         let is_covered = |segment: &&Arc<Segment>| {
             let is_before = segment.base_offset < target.segment;
             segment.base_offset >= state.durable.segment
@@ -249,38 +272,53 @@ impl PartitionLog {
             _ => target.position,
         };
         if (is_last || since >= CHECKPOINT_BYTES)
-            && target == state.end()
-            && let Some(active) = state.active()
+            && target == state.end
+            && let Some(active) = state.segments.last()
         {
-            let index = active.flush_indexes(&*self.store, &self.partition)?;
-            checkpoint = Some(Box::new(Checkpoint { point: target, index, producers: state.producers.clone() }));
+            match active.flush_indexes(&*self.store, &self.partition) {
+                Ok(index) => {
+                    checkpoint =
+                        Some(Box::new(Checkpoint { point: target, index, producers: state.producers.clone() }));
+                }
+                Err(error) => tracing::warn!(partition = %self.partition, %error, "no checkpoint is written"),
+            }
         }
         let directory = std::mem::take(&mut state.directory_dirty).then(|| state.epochs.encode());
-        Ok(Flush { target, segments, checkpoint, directory })
+        Flush { target, segments, checkpoint, directory }
     }
 
     fn run(&self, flush: &Flush) -> Result<(), StorageError> {
-        let (store, partition) = (&*self.store, &self.partition);
         if let Some(epochs) = &flush.directory {
             let metadata = partition_metadata(self.topic_id);
-            store.write_whole(partition, PARTITION_METADATA, metadata.as_bytes(), true)?;
-            store.write_whole(partition, LEADER_EPOCHS, epochs.as_bytes(), true)?;
-            store.sync_directory(partition)?;
+            for (name, contents) in [(PARTITION_METADATA, &metadata), (LEADER_EPOCHS, epochs)] {
+                if let Err(error) = self.store.write_whole(&self.partition, name, contents.as_bytes(), true) {
+                    // Both were written before, if not durably, and the records do without them.
+                    tracing::warn!(partition = %self.partition, %error, "a file beside the records was not written");
+                }
+            }
+            self.store.sync_directory(&self.partition)?;
         }
         for segment in &flush.segments {
             segment.file.sync()?;
         }
-        if let Some(checkpoint) = &flush.checkpoint {
-            for segment in &flush.segments {
-                segment.sync_indexes()?;
-            }
-            if checkpoint.point.position == 0 {
-                let snapshot = checkpoint.producers.encode_snapshot();
-                store.write_whole(partition, &snapshot_name(checkpoint.point.offset), &snapshot, true)?;
-            }
-            store.write_whole(partition, CHECKPOINT, &checkpoint.encode(), true)?;
+        if let Some(checkpoint) = &flush.checkpoint
+            && let Err(error) = self.store_checkpoint(checkpoint, &flush.segments)
+        {
+            // It only spares the next start some work.
+            tracing::warn!(partition = %self.partition, %error, "no checkpoint was written");
         }
         Ok(())
+    }
+
+    fn store_checkpoint(&self, checkpoint: &Checkpoint, segments: &[Arc<Segment>]) -> Result<(), StorageError> {
+        for segment in segments {
+            segment.sync_indexes()?;
+        }
+        if checkpoint.point.position == 0 {
+            let snapshot = checkpoint.producers.encode_snapshot();
+            self.store.write_whole(&self.partition, &snapshot_name(checkpoint.point.offset), &snapshot, true)?;
+        }
+        self.store.write_whole(&self.partition, CHECKPOINT, &checkpoint.encode(), true)
     }
 
     fn complete(&self, state: &mut State, flush: &Flush) {
@@ -310,58 +348,63 @@ impl PartitionLog {
             return;
         }
         tracing::error!(
-            partition = %self.partition, %error, durable_offset = state.durable.offset, log_end = state.log_end,
+            partition = %self.partition, %error, durable_offset = state.durable.offset, log_end = state.end.offset,
             "a sync failed, writes are refused until the log is cut back to what is durable"
         );
-        state.generation = state.generation.wrapping_add(1);
-        let tried_at = self.context.clock.monotonic();
         let keep = state.durable;
-        state.status = Status::Failed { keep, reason: error.clone(), tried_at };
+        state.generation = state.generation.wrapping_add(1);
+        state.cut_at = keep.offset;
         for (_, wait) in state.waits.drain(..) {
             let _ = wait.send(Err(LogError::Storage { partition: self.partition.clone(), source: error.clone() }));
         }
+        if matches!(state.status, Status::Closed) {
+            return;
+        }
+        state.status = Status::Failed { keep, reason: error, tried_at: None };
         drop(state);
         self.repair(keep);
     }
 
-    /// Cuts the files to `keep` and reads the state from them again.
+    /// Cuts the files to `keep` and reads the state from them again. On failure the log stays as it is, readable, and a
+    /// later append tries again.
     fn repair(&self, keep: Point) {
-        let segments = self.state.lock().segments.clone();
+        let _appending = self.appending.lock();
+        let (segments, log_start) = {
+            let state = self.state.lock();
+            if !matches!(state.status, Status::Failed { .. }) {
+                return;
+            }
+            (state.segments.clone(), state.log_start)
+        };
         let result = self.cut(&segments, keep).and_then(|()| {
-            let config = self.config.load();
-            let log_start = self.state.lock().log_start;
-            recovery::recover(&*self.store, &self.partition, &config, log_start)
+            let recovered = recovery::recover(&*self.store, &self.partition, &self.config.load(), log_start)?;
+            match recovered.end.offset == keep.offset {
+                true => Ok(recovered),
+                false => Err(StorageError::Corrupt(format!(
+                    "the log ends at offset {} and not at {}",
+                    recovered.end.offset, keep.offset
+                ))),
+            }
         });
         let mut state = self.state.lock();
-        let recovered = match result {
-            Ok(recovered) if recovered.end.offset == keep.offset => recovered,
+        let tried = Some(self.context.clock.monotonic());
+        let Status::Failed { tried_at, .. } = &mut state.status else { return };
+        match result {
             Ok(recovered) => {
-                tracing::error!(
-                    partition = %self.partition, log_end = recovered.end.offset, durable_offset = keep.offset,
-                    "the log does not end where it should"
-                );
-                return self.repair_failed(&mut state);
+                state.status = Status::Open;
+                state.end = recovered.end;
+                state.segments = recovered.segments;
+                state.producers = recovered.producers;
+                state.epochs = recovered.epochs;
+                state.rolled = None;
+                state.directory_dirty = true;
+                *self.hints.lock() = Hints::default();
+                tracing::info!(partition = %self.partition, log_end = keep.offset, "the log takes writes again");
             }
             Err(error) => {
+                *tried_at = tried;
                 tracing::error!(partition = %self.partition, %error, "the log is not repaired");
-                return self.repair_failed(&mut state);
             }
-        };
-        state.segments = recovered.segments;
-        state.producers = recovered.producers;
-        state.epochs = recovered.epochs;
-        state.log_end = keep.offset;
-        state.rolled = None;
-        state.directory_dirty = true;
-        state.status = Status::Open;
-        *self.hints.lock() = super::read::Hints::default();
-        tracing::info!(partition = %self.partition, log_end = keep.offset, "the log is repaired and takes writes again");
-    }
-
-    fn repair_failed(&self, state: &mut State) {
-        let now = self.context.clock.monotonic();
-        if let Status::Failed { tried_at, .. } = &mut state.status {
-            *tried_at = now;
         }
     }
 

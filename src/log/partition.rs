@@ -47,6 +47,9 @@ pub struct PartitionLog {
     pub(super) store: Arc<dyn SegmentStore>,
     pub(super) context: Arc<LogContext>,
     pub(super) config: ArcSwap<LogConfig>,
+    /// Held while a batch is written or files are cut, so that nobody who only looks waits for the disk. Taken before
+    /// `state`, never after it.
+    pub(super) appending: Mutex<()>,
     pub(super) state: Mutex<State>,
     /// Told when a flush has ended.
     pub(super) flushed: Condvar,
@@ -60,7 +63,8 @@ pub(super) struct State {
     /// Ascending; the last one grows. Empty until the first record.
     pub(super) segments: Vec<Arc<Segment>>,
     pub(super) log_start: i64,
-    pub(super) log_end: i64,
+    /// The log end.
+    pub(super) end: Point,
     /// Readers see what lies before it.
     pub(super) high_watermark: Point,
     /// Everything before it survives a power cut.
@@ -71,6 +75,8 @@ pub(super) struct State {
     pub(super) status: Status,
     /// Counts the times that records were cut off the end after a failed sync.
     pub(super) generation: u32,
+    /// Where they were cut off the last time.
+    pub(super) cut_at: i64,
     /// Who waits until the records below an offset are durable.
     pub(super) waits: VecDeque<(i64, oneshot::Sender<Result<(), LogError>>)>,
     /// A flush is queued or under way.
@@ -90,7 +96,7 @@ pub(super) enum Status {
     Failed {
         keep: Point,
         reason: StorageError,
-        tried_at: Duration,
+        tried_at: Option<Duration>,
     },
     Closed,
 }
@@ -138,7 +144,7 @@ impl PartitionLog {
         let is_scanned = recovered.scanned_bytes > 0;
         let state = State {
             log_start: recovered.log_start,
-            log_end: end.offset,
+            end,
             high_watermark: end,
             durable: if is_scanned { recovered.checkpoint } else { end },
             last_checkpoint: recovered.checkpoint,
@@ -146,6 +152,7 @@ impl PartitionLog {
             epochs: recovered.epochs,
             status: Status::Open,
             generation: 0,
+            cut_at: 0,
             waits: VecDeque::new(),
             is_flushing: false,
             directory_dirty: is_scanned,
@@ -159,15 +166,18 @@ impl PartitionLog {
             store,
             context,
             config: ArcSwap::new(config),
+            appending: Mutex::new(()),
             state: Mutex::new(state),
             flushed: Condvar::new(),
             waiters: Waiters::default(),
             hints: Mutex::default(),
             me: Weak::clone(me),
         });
-        if is_scanned && log.context.durability == Durability::Sync {
+        match log.context.durability {
+            _ if !is_scanned => {}
             // What a killed process had written is visible now; it must not vanish with a power cut after that.
-            log.flush_now().map_err(storage)?;
+            Durability::Sync => log.flush_now().map_err(storage)?,
+            Durability::Os => log.checkpoint_later(),
         }
         Ok(log)
     }
@@ -195,7 +205,7 @@ impl PartitionLog {
             log_start: state.log_start,
             high_watermark: state.high_watermark.offset,
             last_stable: state.high_watermark.offset,
-            log_end: state.log_end,
+            log_end: state.end.offset,
         }
     }
 
@@ -221,7 +231,7 @@ impl PartitionLog {
     /// none when there was no such epoch.
     pub fn end_offset_for_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
         let state = self.state.lock();
-        state.epochs.end_offset(epoch, state.log_end)
+        state.epochs.end_offset(epoch, state.end.offset)
     }
 
     /// The leader epoch of the last batch; none before the first.
@@ -253,20 +263,6 @@ impl std::fmt::Debug for PartitionLog {
 }
 
 impl State {
-    pub(super) fn active(&self) -> Option<&Arc<Segment>> {
-        self.segments.last()
-    }
-
-    /// The end of the log as a point.
-    pub(super) fn end(&self) -> Point {
-        match self.active() {
-            Some(active) => {
-                Point { offset: self.log_end, segment: active.base_offset, position: active.file.size_bytes() }
-            }
-            None => Point { offset: self.log_end, segment: self.log_end, position: 0 },
-        }
-    }
-
     /// Index of the segment in which `offset` lies, if it is in the log.
     pub(super) fn segment_at(&self, offset: i64) -> usize {
         self.segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1)

@@ -8,7 +8,7 @@ use super::{
     checkpoint::Point,
     error::ReadError,
     partition::{PartitionLog, Status},
-    scan::{Scanner, Step},
+    scan::{Expected, Scanner, Step, is_displaced},
     segment::Segment,
 };
 use crate::{
@@ -69,8 +69,12 @@ impl Hints {
 struct View {
     segment: Arc<Segment>,
     limit: u64,
-    /// Where the next segment begins, and whether one does below the high watermark.
+    /// Where the next segment begins.
+    upper: Option<i64>,
+    /// The same, when it is below the high watermark.
     next_base: Option<i64>,
+    /// The epoch of every batch, where there was only one.
+    epoch: Option<i32>,
     offsets: ReadResult,
 }
 
@@ -114,8 +118,8 @@ impl PartitionLog {
         if from < state.log_start {
             return Err(ReadError::BelowStart { offset: from, log_start: state.log_start });
         }
-        if from > state.log_end {
-            return Err(ReadError::BeyondEnd { offset: from, log_end: state.log_end });
+        if from > state.end.offset {
+            return Err(ReadError::BeyondEnd { offset: from, log_end: state.end.offset });
         }
         let offsets = ReadResult {
             records: Bytes::new(),
@@ -123,7 +127,7 @@ impl PartitionLog {
             high_watermark: state.high_watermark.offset,
             last_stable_offset: state.high_watermark.offset,
             log_start_offset: state.log_start,
-            log_end_offset: state.log_end,
+            log_end_offset: state.end.offset,
         };
         let index = state.segment_at(at);
         let Some(segment) = state.segments.get(index).filter(|_| at < state.high_watermark.offset) else {
@@ -134,12 +138,10 @@ impl PartitionLog {
             last if segment.base_offset == last => state.high_watermark.position,
             _ => 0,
         };
-        let next_base = state
-            .segments
-            .get(index + 1)
-            .map(|next| next.base_offset)
-            .filter(|base| *base < state.high_watermark.offset && *base > at);
-        Ok(Ok(View { segment: Arc::clone(segment), limit, next_base, offsets }))
+        let upper = state.segments.get(index + 1).map(|next| next.base_offset);
+        let next_base = upper.filter(|base| *base < state.high_watermark.offset && *base > at);
+        let epoch = state.epochs.only();
+        Ok(Ok(View { segment: Arc::clone(segment), limit, upper, next_base, epoch, offsets }))
     }
 
     /// Batches of one segment and the offset behind them; none when `at` lies behind its last batch.
@@ -154,23 +156,24 @@ impl PartitionLog {
         let hint = self.hints.lock().find(segment.base_offset, at);
         let position = match hint {
             Some(position) => position,
-            None => match self.locate(segment, view.limit, at)? {
+            None => match self.locate(segment, view.limit, view.upper, at)? {
                 Some((_, position)) => position,
                 None => return Ok(None),
             },
         };
+        let floor = hint.map(|_| at);
         let available = usize::try_from(view.limit.saturating_sub(position)).unwrap_or(usize::MAX);
         if available == 0 {
             return Ok(None);
         }
         let wanted = bytes_max.min(available);
-        let mut records = self.whole_batches(view, at, position, wanted)?;
+        let mut records = self.whole_batches(view, at, floor, position, wanted)?;
         if records.0.is_empty() && min_one_batch {
             let first = segment.file.read(position, BatchHeader::SIZE).map_err(ReadError::Storage)?;
             let Ok(header) = BatchHeader::parse(&first) else {
                 return Err(self.corrupt(view, at, position));
             };
-            records = self.whole_batches(view, at, position, header.size_bytes().min(available))?;
+            records = self.whole_batches(view, at, floor, position, header.size_bytes().min(available))?;
             if records.0.is_empty() {
                 return Err(self.corrupt(view, at, position));
             }
@@ -179,31 +182,63 @@ impl PartitionLog {
         if !bytes.is_empty() {
             let next =
                 Point { offset: next_offset, segment: segment.base_offset, position: position + bytes.len() as u64 };
-            self.hints.lock().put(hint.map(|_| at), next);
+            self.hints.lock().put(floor, next);
         }
         Ok(Some((bytes, next_offset)))
     }
 
-    /// Reads `length` bytes and keeps what is whole and good of them.
-    fn whole_batches(&self, view: &View, at: i64, position: u64, length: usize) -> Result<(Bytes, i64), ReadError> {
+    /// Reads `length` bytes and keeps what is whole and good of them. A flipped bit is never served: neither in what the
+    /// checksum covers, nor in the base offset and the leader epoch before it.
+    fn whole_batches(
+        &self,
+        view: &View,
+        at: i64,
+        floor: Option<i64>,
+        position: u64,
+        length: usize,
+    ) -> Result<(Bytes, i64), ReadError> {
         let mut bytes = view.segment.file.read(position, length).map_err(ReadError::Storage)?;
         let mut good = 0;
         let mut next_offset = at;
+        // Without a hint the walk that found the first batch has looked at its offset.
+        let mut floor = floor;
         for batch in batches(&bytes) {
-            // A flipped bit is never served: neither in what the checksum covers, nor in the base offset, which must follow
-            // the batch before.
-            let is_good = batch.as_ref().is_ok_and(|batch| {
-                let follows = batch.header.base_offset >= next_offset || good == 0;
-                follows && batch.header.last_offset() >= next_offset && batch.is_intact()
-            });
-            let (true, Ok(batch)) = (is_good, batch) else {
-                if good == 0 {
-                    return Err(self.corrupt(view, at, position));
-                }
-                break;
+            let Some(batch) = batch.ok().filter(|batch| batch.header.last_offset() >= next_offset) else {
+                return self.good_part(view, at, position, bytes, good, next_offset);
             };
+            let header = &batch.header;
+            let is_epoch_right = view.epoch.is_none_or(|epoch| header.partition_leader_epoch == epoch);
+            let is_offset_right = match floor {
+                Some(floor) if header.base_offset > floor => {
+                    let behind = position + (batch.start + batch.bytes.len()) as u64;
+                    !is_displaced(&*view.segment.file, header, behind, view.limit, view.upper)?
+                }
+                Some(floor) => header.base_offset == floor,
+                None => true,
+            };
+            if !is_epoch_right || !is_offset_right || !batch.is_intact() {
+                return self.good_part(view, at, position, bytes, good, next_offset);
+            }
             good += batch.bytes.len();
-            next_offset = batch.header.next_offset();
+            next_offset = header.next_offset();
+            floor = Some(next_offset);
+        }
+        bytes.truncate(good);
+        Ok((bytes, next_offset))
+    }
+
+    /// What precedes a damaged batch; the error when nothing does.
+    fn good_part(
+        &self,
+        view: &View,
+        at: i64,
+        position: u64,
+        mut bytes: Bytes,
+        good: usize,
+        next_offset: i64,
+    ) -> Result<(Bytes, i64), ReadError> {
+        if good == 0 {
+            return Err(self.corrupt(view, at, position));
         }
         bytes.truncate(good);
         Ok((bytes, next_offset))
@@ -214,39 +249,50 @@ impl PartitionLog {
         &self,
         segment: &Segment,
         limit: u64,
+        upper: Option<i64>,
         offset: i64,
     ) -> Result<Option<(BatchHeader, u64)>, ReadError> {
-        let start = segment.position_before(&*self.store, &self.partition, offset).map_err(ReadError::Storage)?;
-        let start = if start < limit { start } else { 0 };
-        let mut scanner = Scanner::headers(&*segment.file, start, limit, segment.base_offset);
+        let mut scanner = segment.scan_from(&*self.store, &self.partition, offset, limit, upper)?;
         let mut damaged = false;
+        let mut step = scanner.step()?;
         loop {
-            match scanner.step().map_err(ReadError::Storage)? {
+            match step {
                 Step::Batch { header, .. } if header.last_offset() < offset => damaged = false,
                 Step::Batch { header, .. } if damaged && header.base_offset > offset => {
                     return Err(ReadError::Corrupt { offset, next_offset: header.base_offset });
                 }
-                Step::Batch { header, position } => return Ok(Some((header, position))),
+                // The header is all that was looked at, and what it says of the last offset may be what is damaged.
+                Step::Batch { header, position } if scanner.confirm()? => return Ok(Some((header, position))),
+                Step::Batch { .. } => {
+                    step = scanner.step_past()?;
+                    continue;
+                }
                 Step::Damage { from, to } => {
                     self.report_damage(segment, from, to);
                     damaged = true;
                 }
+                Step::End { position } if position < limit.min(segment.file.size_bytes()) => {
+                    return Err(ReadError::Corrupt { offset, next_offset: upper.unwrap_or(offset.saturating_add(1)) });
+                }
                 Step::End { .. } => return Ok(None),
             }
+            step = scanner.step()?;
         }
     }
 
     /// The error for a damaged batch at `position`, with the offset at which reading can go on.
     fn corrupt(&self, view: &View, offset: i64, position: u64) -> ReadError {
-        let mut scanner = Scanner::verifying(&*view.segment.file, position, view.limit, view.segment.base_offset);
+        let expected = Expected { first: offset.saturating_add(1), upper: Some(view.offsets.high_watermark) };
+        let mut scanner = Scanner::verifying(&*view.segment.file, position..view.limit, expected);
+        let mut step = scanner.step_past();
         let next_offset = loop {
-            match scanner.step() {
-                Ok(Step::Batch { header, .. }) if header.base_offset > offset => break header.base_offset,
-                Ok(Step::Batch { .. }) => {}
+            match step {
+                Ok(Step::Batch { header, .. }) => break header.base_offset,
                 Ok(Step::Damage { from, to }) => self.report_damage(&view.segment, from, to),
                 Ok(Step::End { .. }) => break view.next_base.unwrap_or(view.offsets.high_watermark),
                 Err(error) => return ReadError::Storage(error),
             }
+            step = scanner.step();
         };
         ReadError::Corrupt { offset, next_offset }
     }

@@ -9,11 +9,11 @@ use super::{
     epochs::LeaderEpochs,
     files::{CHECKPOINT, LEADER_EPOCHS, PARTITION_METADATA, offset_of, parse_partition_metadata, snapshot_name},
     producers::Producers,
-    scan::{Scanner, Step},
+    scan::{Expected, Scanner, Step},
     segment::{IndexMark, Segment},
 };
 use crate::{
-    model::{TopicId, TopicPartition},
+    model::{TopicId, TopicPartition, batch::BatchHeader},
     storage::{
         StorageError,
         segment::{FileEntry, SegmentStore},
@@ -59,57 +59,80 @@ pub(super) fn recover(
     let bases: Vec<i64> = files.iter().filter_map(|file| offset_of(&file.name, "log")).collect();
     let segments =
         bases.iter().map(|base| Segment::sealed(store, partition, *base)).collect::<Result<Vec<_>, StorageError>>()?;
-    let Some((first, last)) = bases.first().zip(bases.last()) else {
-        let start = log_start_floor.max(0);
-        let end = Point { offset: start, segment: start, position: 0 };
-        return Ok(Recovered {
-            segments,
-            log_start: start,
-            end,
-            checkpoint: end,
-            producers: Producers::default(),
-            epochs: LeaderEpochs::default(),
-            scanned_bytes: 0,
-        });
-    };
-    let (first, last) = (*first, *last);
+    let Some(first) = bases.first().copied() else { return Ok(Recovered::empty(log_start_floor)) };
     let start = starting_point(store, partition, &segments, &files)?;
+    let stored_epochs = store.read_whole(partition, LEADER_EPOCHS)?.and_then(|text| LeaderEpochs::parse(&text));
+    let are_epochs_known = stored_epochs.as_ref().is_some_and(|epochs| epochs.latest().is_some());
+    let mut epochs = stored_epochs.unwrap_or_default();
+    if !are_epochs_known && let Some(epoch) = first_epoch(&segments)? {
+        epochs.assign(epoch, first);
+    }
     let mut recovery = Recovery {
         store,
         partition,
         config,
         expected: start.point.offset,
         producers: start.producers,
+        epochs,
+        are_epochs_known,
         scanned_bytes: 0,
     };
     let mut end = start.point;
-    for segment in segments.iter().filter(|segment| segment.base_offset >= start.point.segment) {
+    for (index, segment) in segments.iter().enumerate() {
+        if segment.base_offset < start.point.segment {
+            continue;
+        }
         let from = if segment.base_offset == start.point.segment { start.point.position } else { 0 };
         if from == 0 {
             segment.reset(store, partition)?;
         }
-        end = recovery.scan(segment, from, segment.base_offset == last)?;
+        end = recovery.scan(segment, from, bases.get(index + 1).copied())?;
     }
-    let epochs = match store.read_whole(partition, LEADER_EPOCHS)? {
-        Some(contents) => LeaderEpochs::parse(&contents).unwrap_or_default(),
-        None => LeaderEpochs::default(),
-    };
-    let mut epochs = epochs;
-    epochs.truncate_end(end.offset);
-    if epochs.latest().is_none() && end.offset > first {
-        epochs.assign(0, first);
+    if end.offset < log_start_floor {
+        // Deleted records were acknowledged as such: their offsets are never given out again.
+        tracing::warn!(%partition, log_end = end.offset, log_start = log_start_floor, "the log ends before its start");
+        for segment in &segments {
+            segment.delete(store, partition)?;
+        }
+        return Ok(Recovered::empty(log_start_floor));
     }
-    let log_start = log_start_floor.max(first).min(end.offset.max(first));
     delete_stale(store, partition, &files, end.offset)?;
+    recovery.epochs.truncate_end(end.offset);
     Ok(Recovered {
         segments,
-        log_start,
+        log_start: log_start_floor.max(first),
         end,
         checkpoint: start.point,
         producers: recovery.producers,
-        epochs,
+        epochs: recovery.epochs,
         scanned_bytes: recovery.scanned_bytes,
     })
+}
+
+impl Recovered {
+    fn empty(log_start_floor: i64) -> Self {
+        let start = log_start_floor.max(0);
+        let end = Point { offset: start, segment: start, position: 0 };
+        Self {
+            segments: Vec::new(),
+            log_start: start,
+            end,
+            checkpoint: end,
+            producers: Producers::default(),
+            epochs: LeaderEpochs::default(),
+            scanned_bytes: 0,
+        }
+    }
+}
+
+/// The epoch of the first batch, for a directory whose epochs file is missing.
+fn first_epoch(segments: &[Arc<Segment>]) -> Result<Option<i32>, StorageError> {
+    for segment in segments {
+        if let Ok(header) = BatchHeader::parse(&segment.file.read(0, BatchHeader::SIZE)?) {
+            return Ok(Some(header.partition_leader_epoch));
+        }
+    }
+    Ok(None)
 }
 
 /// Where to begin: the checkpoint when it fits the files, else the first segment.
@@ -153,13 +176,17 @@ struct Recovery<'a> {
     config: &'a LogConfig,
     expected: i64,
     producers: Producers,
+    epochs: LeaderEpochs,
+    /// The epochs were stored: what the headers say, which no checksum covers, is not needed.
+    are_epochs_known: bool,
     scanned_bytes: u64,
 }
 
 impl Recovery<'_> {
     /// Reads a segment from `from` on and answers where it ends. The tail of the last one is cut when it is torn.
-    fn scan(&mut self, segment: &Segment, from: u64, is_last: bool) -> Result<Point, StorageError> {
+    fn scan(&mut self, segment: &Segment, from: u64, upper: Option<i64>) -> Result<Point, StorageError> {
         let partition = self.partition;
+        let is_last = upper.is_none();
         let size_bytes = segment.file.size_bytes();
         if self.expected < segment.base_offset {
             tracing::warn!(
@@ -168,12 +195,16 @@ impl Recovery<'_> {
             );
         }
         self.expected = self.expected.max(segment.base_offset);
-        let mut scanner = Scanner::verifying(&*segment.file, from, u64::MAX, self.expected);
+        let expected = Expected { first: self.expected, upper };
+        let mut scanner = Scanner::verifying(&*segment.file, from..u64::MAX, expected);
         let position = loop {
             match scanner.step()? {
                 Step::Batch { header, position } => {
                     segment.note(&header, position, self.config.index_interval_bytes);
                     self.producers.note(&header);
+                    if !self.are_epochs_known {
+                        self.epochs.assign(header.partition_leader_epoch, header.base_offset);
+                    }
                     self.expected = header.next_offset();
                 }
                 Step::Damage { from, to } => {

@@ -57,27 +57,28 @@ impl PartitionLog {
             doomed_count = self.expired(&segments, config.retention_ms, now_ms).map_err(storage)?;
             doomed_count = doomed_count.max(oversized(&segments, config.retention_bytes));
         }
+        let last_doomed = doomed_count.checked_sub(1).and_then(|last| segments.get(last)).map(|last| last.base_offset);
+        let appending = self.appending.lock();
         let mut state = self.state.lock();
         if !matches!(state.status, Status::Open) {
             return Ok(0);
         }
         state.producers.expire(now_ms, self.context.producer_expiration_ms);
         let mut doomed = self.below_start(&mut state);
-        let doomed_bases: Vec<i64> = segments.iter().take(doomed_count).map(|segment| segment.base_offset).collect();
         while let Some(first) = state.segments.first() {
-            if !doomed_bases.contains(&first.base_offset) {
+            if last_doomed.is_none_or(|last| first.base_offset > last) {
                 break;
             }
             let next_base = match state.segments.get(1) {
                 Some(next) => next.base_offset,
-                None if first.file.size_bytes() == 0 || state.high_watermark.offset < state.log_end => break,
+                None if first.file.size_bytes() == 0 || state.high_watermark.offset < state.end.offset => break,
                 None => {
                     self.roll(&mut state, now_ms).map_err(storage)?;
-                    state.log_end
+                    state.end.offset
                 }
             };
             // What is not yet durable is not old.
-            if next_base > state.high_watermark.offset || next_base > state.durable_floor() {
+            if next_base > state.high_watermark.offset {
                 break;
             }
             doomed.push(state.segments.remove(0));
@@ -85,14 +86,9 @@ impl PartitionLog {
         }
         let log_start = state.log_start;
         state.epochs.truncate_start(log_start);
-        if !doomed.is_empty() {
-            let end = state.end();
-            if state.high_watermark.offset == end.offset {
-                state.high_watermark = end;
-            }
-        }
         let needs_flush = self.needs_flush(&state) && !std::mem::replace(&mut state.is_flushing, true);
         drop(state);
+        drop(appending);
         if needs_flush {
             self.submit_flush();
         }
@@ -140,13 +136,6 @@ impl PartitionLog {
             self.store.delete(&self.partition, &snapshot_name(segment.base_offset)).map_err(storage)?;
         }
         Ok(())
-    }
-}
-
-impl State {
-    /// The offset below which segments may go without a flush missing them.
-    fn durable_floor(&self) -> i64 {
-        self.log_end
     }
 }
 

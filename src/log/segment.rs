@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use super::{
     files::{index_name, log_name, time_index_name},
     index::{OffsetEntry, SparseIndex, TimeEntry},
-    scan::{Scanner, Step},
+    scan::{Expected, Scanner, Step},
 };
 use crate::{
     model::{
@@ -232,23 +232,47 @@ impl Segment {
         Ok((details.max_timestamp_ms, details.offset_of_max))
     }
 
-    /// A position at or before the batch that holds `offset`.
-    pub(super) fn position_before(
+    /// A walk over headers that begins at or a little before the batch that holds `offset`, and ends at `end`.
+    pub(super) fn scan_from(
         &self,
         store: &dyn SegmentStore,
         partition: &TopicPartition,
         offset: i64,
-    ) -> Result<u64, StorageError> {
+        end: u64,
+        upper: Option<i64>,
+    ) -> Result<Scanner<'_>, StorageError> {
         let relative = offset - self.base_offset;
+        if let Some(entry) = self.offset_entry(store, partition, relative)? {
+            let position = u64::from(entry.position);
+            let header = BatchHeader::parse(&self.file.read(position, BatchHeader::SIZE)?);
+            let last_offset = self.base_offset + i64::from(entry.relative_offset);
+            match header {
+                Ok(header) if header.last_offset() == last_offset && position < end => {
+                    let expected = Expected { first: header.base_offset, upper };
+                    return Ok(Scanner::headers(&*self.file, position..end, expected));
+                }
+                // The index or the batch is damaged: what lies before it leads there as well.
+                _ => {}
+            }
+        }
+        Ok(Scanner::headers(&*self.file, 0..end, Expected { first: self.base_offset, upper }))
+    }
+
+    fn offset_entry(
+        &self,
+        store: &dyn SegmentStore,
+        partition: &TopicPartition,
+        relative: i64,
+    ) -> Result<Option<OffsetEntry>, StorageError> {
         if relative <= 0 {
-            return Ok(0);
+            return Ok(None);
         }
         let floor = {
             let mut details = self.details.lock();
             self.load(&mut details, store, partition)?;
             details.offsets.floor(relative)
         };
-        Ok(floor.resolve(relative)?.map_or(0, |entry| u64::from(entry.position)))
+        floor.resolve(relative)
     }
 
     /// An offset before which every record is older than `timestamp_ms`.
@@ -284,40 +308,47 @@ impl Segment {
         if details.is_loaded {
             return Ok(());
         }
-        let offsets = store.open(partition, &index_name(self.base_offset), OpenMode::CreateTransient)?;
-        let times = store.open(partition, &time_index_name(self.base_offset), OpenMode::CreateTransient)?;
-        let (offsets_size, times_size) = (offsets.size_bytes(), times.size_bytes());
-        if offsets_size.is_multiple_of(8) && times_size.is_multiple_of(12) && times_size > 0 {
-            let mut loaded = Details {
-                is_loaded: true,
-                offsets: SparseIndex::over(offsets, offsets_size / 8)?,
-                times: SparseIndex::over(times, times_size / 12)?,
-                ..Details::empty()
-            };
-            if let Some(last) = loaded.times.last() {
-                loaded.max_timestamp_ms = last.timestamp_ms;
-                loaded.offset_of_max = self.base_offset + i64::from(last.relative_offset);
-            }
-            if loaded.is_sane(self.file.size_bytes()) {
-                *details = loaded;
-                return Ok(());
+        match self.load_stored(store, partition) {
+            Ok(Some(loaded)) => *details = loaded,
+            Ok(None) | Err(_) => {
+                tracing::info!(%partition, base_offset = self.base_offset, "rebuilding the indexes of a segment");
+                *details = self.rebuild(store, partition)?;
             }
         }
-        tracing::info!(%partition, base_offset = self.base_offset, "rebuilding the indexes of a segment");
-        self.rebuild(details, store, partition)
+        Ok(())
     }
 
-    fn rebuild(
+    /// None when the stored indexes cannot be those of the segment.
+    fn load_stored(
         &self,
-        details: &mut Details,
         store: &dyn SegmentStore,
         partition: &TopicPartition,
-    ) -> Result<(), StorageError> {
+    ) -> Result<Option<Details>, StorageError> {
+        let offsets = store.open(partition, &index_name(self.base_offset), OpenMode::ExistingTransient)?;
+        let times = store.open(partition, &time_index_name(self.base_offset), OpenMode::ExistingTransient)?;
+        let (offsets_size, times_size) = (offsets.size_bytes(), times.size_bytes());
+        if !offsets_size.is_multiple_of(8) || !times_size.is_multiple_of(12) || times_size == 0 {
+            return Ok(None);
+        }
+        let mut loaded = Details {
+            offsets: SparseIndex::over(offsets, offsets_size / 8)?,
+            times: SparseIndex::over(times, times_size / 12)?,
+            ..Details::empty()
+        };
+        if let Some(last) = loaded.times.last() {
+            loaded.max_timestamp_ms = last.timestamp_ms;
+            loaded.offset_of_max = self.base_offset + i64::from(last.relative_offset);
+        }
+        Ok(Some(loaded).filter(|loaded| loaded.is_sane(self.file.size_bytes())))
+    }
+
+    fn rebuild(&self, store: &dyn SegmentStore, partition: &TopicPartition) -> Result<Details, StorageError> {
         store.delete(partition, &index_name(self.base_offset))?;
         store.delete(partition, &time_index_name(self.base_offset))?;
-        let built =
-            Self { base_offset: self.base_offset, file: Arc::clone(&self.file), details: Mutex::new(Details::empty()) };
-        let mut scanner = Scanner::headers(&*self.file, 0, u64::MAX, self.base_offset);
+        let details = Mutex::new(Details::empty());
+        let built = Self { base_offset: self.base_offset, file: Arc::clone(&self.file), details };
+        let expected = Expected { first: self.base_offset, upper: Some(i64::MAX) };
+        let mut scanner = Scanner::headers(&*self.file, 0..u64::MAX, expected);
         loop {
             match scanner.step()? {
                 Step::Batch { header, position } => built.note(&header, position, REBUILD_INTERVAL_BYTES),
@@ -325,9 +356,11 @@ impl Segment {
                 Step::End { .. } => break,
             }
         }
-        built.finish_indexes(store, partition)?;
-        *details = built.details.into_inner();
-        Ok(())
+        if let Err(error) = built.finish_indexes(store, partition) {
+            // In memory they serve as well.
+            tracing::warn!(%partition, %error, "rebuilt indexes were not written");
+        }
+        Ok(built.details.into_inner())
     }
 }
 

@@ -1,2 +1,10 @@
 mod basics;
+mod damage;
+mod durability;
+mod faulty;
+mod idempotence;
+mod recovery;
+mod retention;
+mod simulation;
 mod support;
+mod timestamps;

@@ -10,7 +10,7 @@ use super::{
     segment::Segment,
 };
 use crate::{
-    model::batch::{BatchHeader, Codec, ReadSource, RecordWalker, SliceSource, Source, TimestampType},
+    model::batch::{BatchHeader, Codec, ReadSource, RecordWalker, SliceSource, Source, TimestampType, checksum},
     storage::StorageError,
 };
 
@@ -26,14 +26,14 @@ impl PartitionLog {
     /// The first record below the high watermark whose timestamp is at least `timestamp_ms`. Blocks for the disk.
     pub fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimestampOffset>, ReadError> {
         let (segments, log_start, high_watermark) = self.snapshot()?;
-        for segment in &segments {
+        for (index, segment) in segments.iter().enumerate() {
             let (max_timestamp_ms, _) = segment.max_timestamp(&*self.store, &self.partition)?;
             if max_timestamp_ms < timestamp_ms {
                 continue;
             }
             let from = segment.offset_before_timestamp(&*self.store, &self.partition, timestamp_ms)?.max(log_start);
-            let start = segment.position_before(&*self.store, &self.partition, from)?;
-            let mut scanner = Scanner::headers(&*segment.file, start, u64::MAX, segment.base_offset);
+            let upper = segments.get(index + 1).map(|next| next.base_offset);
+            let mut scanner = segment.scan_from(&*self.store, &self.partition, from, u64::MAX, upper)?;
             while let Some((header, position)) = next_batch(&mut scanner)? {
                 if header.max_timestamp_ms < timestamp_ms || header.last_offset() < log_start {
                     continue;
@@ -60,7 +60,7 @@ impl PartitionLog {
             }
         }
         let Some((max_timestamp_ms, offset, segment)) = best else { return Ok(None) };
-        let Some((header, position)) = self.locate(segment, u64::MAX, offset)? else { return Ok(None) };
+        let Some((header, position)) = self.locate(segment, u64::MAX, Some(i64::MAX), offset)? else { return Ok(None) };
         let found = find_record(segment, &header, position, |_, at_ms| at_ms >= max_timestamp_ms)?;
         Ok(found
             .map(|(offset, timestamp_ms)| TimestampOffset {
@@ -99,6 +99,9 @@ fn find_record(
 ) -> Result<Option<(i64, i64)>, ReadError> {
     let bytes = segment.file.read(position, header.size_bytes())?;
     let payload = bytes.get(BatchHeader::SIZE..).unwrap_or_default();
+    if checksum(&bytes) != Some(header.crc) {
+        return Ok(None);
+    }
     match header.attributes.codec() {
         Some(Codec::None) => Ok(walk(SliceSource::new(payload), header, wanted)),
         Some(codec) => {

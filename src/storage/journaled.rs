@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{
     CoordinatorRecord, CoordinatorStorage, OrderedJournal, ShardId, StorageError, StorageSize,
     projection::{Projected, Projection},
-    records::{Decoder, encode},
-    shard_of,
+    records::{decode, encode},
+    resharding, shard_of,
 };
 
 /// Offsets and groups whose every change is an append to a journal. Reads come from memory and show a change when it
@@ -21,9 +20,10 @@ pub struct JournaledStorage {
 }
 
 impl JournaledStorage {
-    /// Replays the coordinator's shards 0 up to `shards` (at least one), which must be the number that the journal was
-    /// written with.
+    /// Replays the coordinator's shards 0 up to `shards` (at least one). When the journal was written with another
+    /// number, groups are moved to where they belong now first.
     pub async fn open(journal: Arc<dyn OrderedJournal>, shards: u16) -> Result<Self, StorageError> {
+        resharding::ensure(&*journal, shards.max(1)).await?;
         let projection = Arc::new(Projection::new(shards));
         let storage = Self { journal, projection };
         for index in 0..storage.projection.shards() {
@@ -48,7 +48,7 @@ impl Projected for JournaledStorage {
         if records.is_empty() {
             return Ok(());
         }
-        let encoded = records.iter().map(encode).collect();
+        let encoded = records.iter().map(encode).collect::<Result<_, _>>()?;
         let projection = Arc::clone(&self.projection);
         let (tell, told) = oneshot::channel();
         let done = move |outcome: Result<(), StorageError>| {
@@ -97,17 +97,4 @@ impl CoordinatorStorage for JournaledStorage {
     }
 }
 
-fn decode(entries: Vec<(Bytes, Bytes)>) -> Result<Vec<CoordinatorRecord>, StorageError> {
-    let mut decoder = Decoder::default();
-    let decoded = entries.into_iter().map(|(key, value)| {
-        let shown = key.clone();
-        decoder.decode(key, value).map_err(|error| {
-            let shown = shown.get(..KEY_BYTES_SHOWN).unwrap_or(&shown);
-            StorageError::Corrupt(format!("journal record \"{}\": {error}", shown.escape_ascii()))
-        })
-    });
-    decoded.collect()
-}
-
 const RELOAD_ATTEMPTS_MAX: u32 = 16;
-const KEY_BYTES_SHOWN: usize = 200;

@@ -8,6 +8,7 @@ mod journaled;
 pub mod memory;
 mod projection;
 mod records;
+mod resharding;
 pub mod segment;
 
 pub use self::{
@@ -32,6 +33,8 @@ impl ShardId {
     pub const CATALOG: Self = Self(0);
     /// The next block of producer ids.
     pub const PRODUCER_IDS: Self = Self(1);
+    /// How many shards the coordinator has.
+    pub const GROUP_SHARDS: Self = Self(2);
     /// First of the coordinator's shards.
     const FIRST_GROUP: u16 = 1000;
 
@@ -47,8 +50,8 @@ impl ShardId {
 }
 
 /// Which of `shards` coordinator shards a group belongs to, as Kafka chooses the partition of `__consumer_offsets`
-/// (`GroupCoordinatorService.partitionFor`): Java's `String.hashCode`, its absolute value, modulo `shards`. 0 when there
-/// are none.
+/// (`GroupCoordinatorService.partitionFor`): Java's `String.hashCode`, its absolute value, modulo `shards`. 0 when
+/// there are none.
 pub fn shard_of(group: &str, shards: u16) -> u16 {
     let hash = group.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
     // Kafka's Utils.abs: the one number without an absolute value counts as 0.
@@ -87,8 +90,8 @@ pub struct JournalRecord {
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {
     /// Appends `records` all or none. The place in the order is taken at the call, before the future is polled;
-    /// everything that waits shares one sync. After an error the fate of the records is unknown until [`replay`]
-    /// (Self::replay) of the shard has answered.
+    /// everything that waits shares one sync. After an error the fate of the records is unknown until
+    /// [`replay`](Self::replay) of the shard has answered; what was appended meanwhile may be stored without them.
     fn append(&self, shard: ShardId, records: Vec<JournalRecord>) -> Durable;
 
     /// The latest value of each live key of `shard`, everything acknowledged before the call included; no order.
@@ -106,13 +109,15 @@ pub trait Journal: Send + Sync + 'static {
 /// Called once with the fate of an append.
 pub type Completion = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
 
-/// A journal that tells the fates of a shard's appends in the order of the appends, whoever waits and whether anyone does.
+/// A journal that tells the fates of a shard's appends in the order of the appends, whoever waits and whether anyone
+/// does.
 ///
 /// Projections are built on this: a change must reach them in the journal's order, and also when the request that made
 /// it has gone away. Futures of [`Journal::append`] can be polled in any order, or dropped.
 pub trait OrderedJournal: Journal {
-    /// [`Journal::append`] with a completion in place of the future. `done` runs on a thread of the journal or within this call,
-    /// before that of any later append of the same shard; it must be quick and must not use the journal.
+    /// [`Journal::append`] with a completion in place of the future. `done` runs on a thread of the journal or within
+    /// this call, before that of any later append of the same shard that succeeds; it must be quick and must not use the
+    /// journal.
     fn append_then(&self, shard: ShardId, records: Vec<JournalRecord>, done: Completion);
 }
 

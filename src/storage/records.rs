@@ -8,43 +8,54 @@
 //! group   version u8 = 1 · JSON of `GroupMetadata`
 //! ```
 //!
-//! Big-endian. `pending`, producer and shard epoch are there for transactional commits (KIP-447) and for several gateways
-//! over one store; until then they are 0, -1, -1 and -1, and an offset that is pending is refused rather than shown.
+//! Big-endian. `pending`, producer and shard epoch are there for transactional commits (KIP-447) and for several
+//! gateways over one store; until then they are 0, -1, -1 and -1, and an offset that is pending is refused rather than
+//! shown.
 
 use std::{collections::HashSet, sync::Arc};
 
 use bytes::{Buf, BufMut, Bytes};
 
-use super::{CoordinatorRecord, JournalRecord};
+use super::{CoordinatorRecord, JournalRecord, StorageError};
 use crate::model::{GroupId, GroupMetadata, OffsetMetadata, TopicId, TopicPartition};
 
-/// The journal record of a change.
-pub(super) fn encode(record: &CoordinatorRecord) -> JournalRecord {
-    match record {
+/// The journal record of a change. An error only if a group cannot be written as JSON.
+pub(super) fn encode(record: &CoordinatorRecord) -> Result<JournalRecord, StorageError> {
+    let (key, value) = match record {
         CoordinatorRecord::Offset { group, partition, value } => {
-            JournalRecord { key: offset_key(group, partition), value: value.as_ref().map(encode_offset) }
+            (offset_key(group, partition), value.as_ref().map(encode_offset))
         }
-        CoordinatorRecord::Group { group, value } => {
-            JournalRecord { key: group_key(group), value: value.as_ref().map(encode_group) }
-        }
-    }
+        CoordinatorRecord::Group { group, value } => (group_key(group), value.as_ref().map(encode_group).transpose()?),
+    };
+    Ok(JournalRecord { key, value })
+}
+
+/// The changes that set keys to values, as a journal replays them.
+pub(super) fn decode(entries: Vec<(Bytes, Bytes)>) -> Result<Vec<CoordinatorRecord>, StorageError> {
+    let mut decoder = Decoder::default();
+    let decoded = entries.into_iter().map(|(key, value)| {
+        let shown = key.clone();
+        decoder.decode(key, value).map_err(|error| corrupt(&shown, &error))
+    });
+    decoded.collect()
+}
+
+/// The group that a journal record's key is about.
+pub(super) fn group_of(key: &Bytes) -> Result<Arc<str>, StorageError> {
+    let mut left = key.clone();
+    Decoder::default().kind_and_group(&mut left).map(|(_, group)| group).map_err(|error| corrupt(key, &error))
 }
 
 /// Reads records back; strings that repeat share their memory.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+struct Decoder {
     strings: HashSet<Arc<str>>,
 }
 
 impl Decoder {
     /// The change that sets `key` to `value`.
-    pub(super) fn decode(&mut self, mut key: Bytes, value: Bytes) -> Result<CoordinatorRecord, DecodeError> {
-        let kind = key.try_get_u8().map_err(|_| DecodeError::Key)?;
-        let group_bytes = key.try_get_u32().map_err(|_| DecodeError::Key)? as usize;
-        if group_bytes > key.len() {
-            return Err(DecodeError::Key);
-        }
-        let group = self.string(&key.split_to(group_bytes))?;
+    fn decode(&mut self, mut key: Bytes, value: Bytes) -> Result<CoordinatorRecord, DecodeError> {
+        let (kind, group) = self.kind_and_group(&mut key)?;
         match kind {
             KIND_OFFSET => {
                 let partition = key.try_get_i32().map_err(|_| DecodeError::Key)?;
@@ -58,6 +69,16 @@ impl Decoder {
             }
             _ => Err(DecodeError::Key),
         }
+    }
+
+    /// Takes what keys of all kinds begin with.
+    fn kind_and_group(&mut self, key: &mut Bytes) -> Result<(u8, GroupId), DecodeError> {
+        let kind = key.try_get_u8().map_err(|_| DecodeError::Key)?;
+        let group_bytes = key.try_get_u32().map_err(|_| DecodeError::Key)? as usize;
+        if group_bytes > key.len() {
+            return Err(DecodeError::Key);
+        }
+        Ok((kind, self.string(&key.split_to(group_bytes))?))
     }
 
     fn offset(&mut self, mut value: Bytes) -> Result<OffsetMetadata, DecodeError> {
@@ -95,7 +116,7 @@ impl Decoder {
 
 /// Why a journal record is no change of offsets or groups.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum DecodeError {
+enum DecodeError {
     #[error("the key is malformed")]
     Key,
     #[error("the value is malformed")]
@@ -108,6 +129,11 @@ pub(super) enum DecodeError {
     Json(String),
     #[error("the group in the value is not that of the key")]
     OtherGroup,
+}
+
+fn corrupt(key: &[u8], error: &DecodeError) -> StorageError {
+    let shown = key.get(..KEY_BYTES_SHOWN).unwrap_or(key);
+    StorageError::Corrupt(format!("journal record \"{}\": {error}", shown.escape_ascii()))
 }
 
 fn offset_key(group: &str, partition: &TopicPartition) -> Bytes {
@@ -147,12 +173,12 @@ fn encode_offset(value: &OffsetMetadata) -> Bytes {
     bytes.into()
 }
 
-fn encode_group(value: &GroupMetadata) -> Bytes {
+fn encode_group(value: &GroupMetadata) -> Result<Bytes, StorageError> {
     let mut bytes = vec![VERSION_GROUP];
-    // Strings, numbers and lists cannot fail to become JSON, and a vector takes all bytes.
-    let written = serde_json::to_writer(&mut bytes, value);
-    debug_assert!(written.is_ok(), "{written:?}");
-    bytes.into()
+    match serde_json::to_writer(&mut bytes, value) {
+        Ok(()) => Ok(bytes.into()),
+        Err(error) => Err(StorageError::Corrupt(format!("group {} is no JSON: {error}", value.group_id))),
+    }
 }
 
 fn decode_group(group: &GroupId, mut value: Bytes) -> Result<GroupMetadata, DecodeError> {
@@ -174,6 +200,7 @@ const NOT_PENDING: u8 = 0;
 const RESERVED_BYTES: usize = 8 + 2 + 4;
 /// Of an offset, between the version and the metadata.
 const OFFSET_FIXED_BYTES: usize = 8 + 4 + 8 + 8 + 16 + 1 + RESERVED_BYTES;
+const KEY_BYTES_SHOWN: usize = 200;
 /// Beyond this, strings are hardly the same ones again.
 const SHARED_STRINGS_MAX: usize = 1 << 16;
 
@@ -214,7 +241,8 @@ mod tests {
         #[test]
         fn every_offset_reads_back(
             group in "\\PC{0,40}", topic in "[a-z._-]{0,20}", partition: i32, offset: i64, leader_epoch: i32,
-            metadata in "\\PC{0,40}", commit_timestamp_ms: i64, expires in proptest::option::of(0..i64::MAX), topic_id: u128,
+            metadata in "\\PC{0,40}", commit_timestamp_ms: i64, expires in proptest::option::of(0..i64::MAX),
+            topic_id: u128,
         ) {
             let value = OffsetMetadata {
                 offset, leader_epoch, metadata: metadata.into(), commit_timestamp_ms,
@@ -223,7 +251,7 @@ mod tests {
             let record = CoordinatorRecord::Offset {
                 group: group.into(), partition: TopicPartition::new(topic, partition), value: Some(value),
             };
-            prop_assert_eq!(decode(encode(&record)), Ok(record));
+            prop_assert_eq!(decode(encode(&record).unwrap()), Ok(record));
         }
 
         #[test]
@@ -237,7 +265,7 @@ mod tests {
     #[test]
     fn a_group_reads_back() {
         let record = CoordinatorRecord::Group { group: "g".into(), value: Some(group("g")) };
-        assert_eq!(decode(encode(&record)), Ok(record));
+        assert_eq!(decode(encode(&record).unwrap()), Ok(record));
     }
 
     #[test]
@@ -249,8 +277,8 @@ mod tests {
             value: Some(OffsetMetadata::at(1)),
         };
         let delete = CoordinatorRecord::Offset { group: "g".into(), partition, value: None };
-        assert_eq!(encode(&set).key, encode(&delete).key);
-        assert_eq!(encode(&delete).value, None);
+        assert_eq!(encode(&set).unwrap().key, encode(&delete).unwrap().key);
+        assert_eq!(encode(&delete).unwrap().value, None);
     }
 
     #[test]
@@ -265,7 +293,7 @@ mod tests {
         };
         let record =
             CoordinatorRecord::Offset { group: "g".into(), partition: TopicPartition::new("t", 6), value: Some(value) };
-        let record = encode(&record);
+        let record = encode(&record).unwrap();
         assert_eq!(&record.key[..], b"\x01\0\0\0\x01g\0\0\0\x06t");
         let expected = [
             &b"\x01\0\0\0\0\0\0\0\x01\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x04"[..],
@@ -280,7 +308,7 @@ mod tests {
     #[test]
     fn damaged_and_newer_values_are_told_apart() {
         let record = CoordinatorRecord::Group { group: "g".into(), value: Some(group("g")) };
-        let JournalRecord { key, value } = encode(&record);
+        let JournalRecord { key, value } = encode(&record).unwrap();
         let value = value.unwrap();
         let newer = [&[VERSION_GROUP + 1], &value[1..]].concat();
         assert_eq!(decode(JournalRecord { key: key.clone(), value: Some(newer.into()) }), Err(DecodeError::Version));

@@ -102,8 +102,23 @@ pub struct FileEntry {
 pub enum OpenMode {
     /// It exists; not being there is [`StorageError::Corrupt`].
     Existing,
+    /// As `Existing`, and no descriptor is kept between calls: for indexes, which are touched once in a while.
+    ExistingTransient,
     /// It is created when missing, its directory too.
     Create,
-    /// As `Create`, and no descriptor is kept between calls: for indexes, which are touched once in a while.
+    /// As `Create`, and no descriptor is kept between calls.
     CreateTransient,
 }
+
+impl OpenMode {
+    pub fn creates(self) -> bool {
+        matches!(self, Self::Create | Self::CreateTransient)
+    }
+
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::ExistingTransient | Self::CreateTransient)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -74,7 +74,8 @@ fn kafka_topics_and_configs() {
     assert!(topics(&["--describe", "--topic", &topic]).contains("PartitionCount: 5"));
 
     let entity = ["--entity-type", "topics", "--entity-name", &topic];
-    let altered = configs(&[&["--alter", "--add-config", "cleanup.policy=compact,segment.ms=7200000"], &entity[..]].concat());
+    let altered =
+        configs(&[&["--alter", "--add-config", "cleanup.policy=compact,segment.ms=7200000"], &entity[..]].concat());
     assert!(altered.contains("Completed updating config"), "{altered}");
     configs(&[&["--alter", "--delete-config", "retention.ms"], &entity[..]].concat());
     let shown = configs(&[&["--describe"], &entity[..]].concat());
@@ -106,7 +107,16 @@ fn kafka_console_producer_and_consumer() {
     // The producer reads stdin, which the shell gives it.
     let produced = crate::support::tools::kafka_tool_with_input(
         "org.apache.kafka.tools.ConsoleProducer",
-        &["--bootstrap-server", &bootstrap, "--topic", &topic, "--property", "parse.key=true", "--property", "key.separator=:"],
+        &[
+            "--bootstrap-server",
+            &bootstrap,
+            "--topic",
+            &topic,
+            "--property",
+            "parse.key=true",
+            "--property",
+            "key.separator=:",
+        ],
         "k1:one\nk2:two\n",
     );
     assert_eq!(produced.0, 0, "{}", produced.1);
@@ -114,17 +124,28 @@ fn kafka_console_producer_and_consumer() {
         "org.apache.kafka.tools.consumer.ConsoleConsumer",
         &bootstrap,
         &[
-            "--topic", &topic, "--from-beginning", "--max-messages", "2", "--timeout-ms", "20000",
-            "--property", "print.key=true", "--property", "print.offset=true",
+            "--topic",
+            &topic,
+            "--from-beginning",
+            "--max-messages",
+            "2",
+            "--timeout-ms",
+            "20000",
+            "--property",
+            "print.key=true",
+            "--property",
+            "print.offset=true",
         ],
     );
     assert!(consumed.contains("Offset:0\tk1\tone\nOffset:1\tk2\ttwo\n"), "{consumed}");
     assert!(consumed.contains("Processed a total of 2 messages"), "{consumed}");
     let offsets = tool("org.apache.kafka.tools.GetOffsetShell", &bootstrap, &["--topic", &topic]);
     assert!(offsets.lines().any(|line| line == format!("{topic}:0:2")), "{offsets}");
-    let earliest = tool("org.apache.kafka.tools.GetOffsetShell", &bootstrap, &["--topic", &topic, "--time", "earliest"]);
+    let earliest =
+        tool("org.apache.kafka.tools.GetOffsetShell", &bootstrap, &["--topic", &topic, "--time", "earliest"]);
     assert!(earliest.lines().any(|line| line == format!("{topic}:0:0")), "{earliest}");
-    let newest = tool("org.apache.kafka.tools.GetOffsetShell", &bootstrap, &["--topic", &topic, "--time", "max-timestamp"]);
+    let newest =
+        tool("org.apache.kafka.tools.GetOffsetShell", &bootstrap, &["--topic", &topic, "--time", "max-timestamp"]);
     assert!(newest.lines().any(|line| line.starts_with(&format!("{topic}:0:"))), "{newest}");
 }
 
@@ -138,9 +159,8 @@ fn kafka_consumer_groups_describe_and_reset() {
     offsets::await_coordinator(&mut client, &group);
     produce_values(&mut client, &topic, 0, ["a", "b", "c", "d"]);
     offsets::commit(&mut client, &group, &topic, 0, 3);
-    let groups = |arguments: &[&str]| {
-        tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &bootstrap, arguments)
-    };
+    let groups =
+        |arguments: &[&str]| tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &bootstrap, arguments);
     assert!(groups(&["--list"]).lines().any(|line| line == group));
     let row = |output: &str, partition: &str| -> Vec<String> {
         let row = output.lines().map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
@@ -152,7 +172,11 @@ fn kafka_consumer_groups_describe_and_reset() {
     let described = groups(&["--describe", "--group", &group]);
     let cells = row(&described, "0");
     assert_eq!((&*cells[1], &*cells[3]), (&*topic, "3"), "{described}");
-    assert!(cells[4..].starts_with(&["4".to_owned(), "1".to_owned()]) || cells[5..].starts_with(&["4".to_owned(), "1".to_owned()]), "{described}");
+    assert!(
+        cells[4..].starts_with(&["4".to_owned(), "1".to_owned()])
+            || cells[5..].starts_with(&["4".to_owned(), "1".to_owned()]),
+        "{described}"
+    );
     let state = groups(&["--describe", "--group", &group, "--state"]);
     assert!(state.contains("Empty"), "{state}");
 

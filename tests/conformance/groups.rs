@@ -30,7 +30,7 @@ pub fn empty(id: &str) -> GroupMetadata {
 pub fn stable(id: &str, generation: i32, members: usize) -> GroupMetadata {
     let member = |number: usize| MemberMetadata {
         member_id: format!("member-{number}").into(),
-        group_instance_id: (number % 2 == 0).then(|| format!("instance-{number}").into()),
+        group_instance_id: number.is_multiple_of(2).then(|| format!("instance-{number}").into()),
         client_id: "client".to_owned(),
         client_host: "/127.0.0.1".to_owned(),
         session_timeout_ms: 45_000,

@@ -192,7 +192,7 @@ pub async fn offsets_never_go_back_and_never_tear(backend: &impl Backend) {
             let mut reads = 0_u64;
             while !finished.load(Ordering::SeqCst) || reads == 0 {
                 let floor = acknowledged[index % 3].load(Ordering::SeqCst).max(seen);
-                let found = if reads % 2 == 0 {
+                let found = if reads.is_multiple_of(2) {
                     storage.fetch(id, &partition("t", 0)).await.unwrap()
                 } else {
                     storage.fetch_all(id).await.unwrap().into_iter().next().map(|(_, offset)| offset)

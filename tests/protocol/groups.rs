@@ -27,11 +27,16 @@ fn consumer_group_persistence() {
         gateway.crash_and_restart();
         let mut client = gateway.connect();
         let stable = describe(&mut client, "stable");
-        assert_eq!((&*stable.group_state, &*stable.protocol_type, &*stable.protocol_data), ("Stable", "consumer", "range"));
+        assert_eq!(
+            (&*stable.group_state, &*stable.protocol_type, &*stable.protocol_data),
+            ("Stable", "consumer", "range")
+        );
         let mut members: Vec<_> = stable
             .members
             .iter()
-            .map(|member| (member.member_id.to_string(), member.member_assignment.clone(), member.client_id.to_string()))
+            .map(|member| {
+                (member.member_id.to_string(), member.member_assignment.clone(), member.client_id.to_string())
+            })
             .collect();
         members.sort_by(|left, right| left.1.cmp(&right.1));
         let expected = [

@@ -6,9 +6,7 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::{
-    CreateTopicsRequest, JoinGroupRequest, MetadataRequest, OffsetFetchRequest,
-};
+use kafka_protocol::messages::{CreateTopicsRequest, JoinGroupRequest, MetadataRequest, OffsetFetchRequest};
 
 use crate::support::{
     Client, Gateway,
@@ -85,7 +83,9 @@ fn an_array_that_lies_about_its_length_takes_no_memory() {
     let listed = gateway.connect().api_versions();
     for api in &listed.api_keys {
         for version in api.min_version..=api.max_version {
-            for many in [&[0x7f, 0xff, 0xff, 0xff][..], &[0xff, 0xff, 0xff, 0xff, 0x0f], &[0xff, 0xff, 0xff, 0xff, 0x07]] {
+            for many in
+                [&[0x7f, 0xff, 0xff, 0xff][..], &[0xff, 0xff, 0xff, 0xff, 0x0f], &[0xff, 0xff, 0xff, 0xff, 0x07]]
+            {
                 for offset in [0, 1, 2, 4, 5, 8] {
                     let body = [&[0; 8][..offset], many, &[0; 8]].concat();
                     for header_version in [1, 2] {
@@ -141,7 +141,8 @@ fn mutated_requests_harm_nobody() {
 /// One of each that carries something worth breaking.
 fn valid_requests(gateway: &Gateway) -> Vec<Bytes> {
     let records = Batch::of(["one", "two"]).encode();
-    let commit = |group: &str| commit_request(group, vec![commit_topic("topic", vec![commit_partition(0, 1, Some("m"))])]);
+    let commit =
+        |group: &str| commit_request(group, vec![commit_topic("topic", vec![commit_partition(0, 1, Some("m"))])]);
     let member = Member::new(gateway, "hostile");
     let mut requests = vec![
         frame(9, 1, &produce_request("topic", 1, records.clone())),
@@ -243,7 +244,11 @@ fn wrong_batches(good: &Batch) -> Vec<(&'static str, Bytes, i16)> {
         ("nothing at all", Bytes::new(), INVALID_RECORD),
         ("cut in the header", bytes.slice(..40), INVALID_RECORD),
         ("cut in a record", bytes.slice(..bytes.len() - 4), INVALID_RECORD),
-        ("a length beyond its end", changed(&|bytes| bytes[8..12].copy_from_slice(&1000_i32.to_be_bytes())), INVALID_RECORD),
+        (
+            "a length beyond its end",
+            changed(&|bytes| bytes[8..12].copy_from_slice(&1000_i32.to_be_bytes())),
+            INVALID_RECORD,
+        ),
         ("a length of 0", changed(&|bytes| bytes[8..12].copy_from_slice(&[0; 4])), CORRUPT_MESSAGE),
         ("a negative length", changed(&|bytes| bytes[8..12].copy_from_slice(&[0xff; 4])), CORRUPT_MESSAGE),
         ("a control batch", Batch { attributes: 0x20, ..good.clone() }.encode(), INVALID_RECORD),

@@ -34,7 +34,9 @@ fn a_batch_that_comes_again_answers_its_first_offset() {
     let topic = unique("topic");
     topics::create(&mut client, &topic, 1);
     let producer = new_producer(&mut client);
-    let batch = |sequence: i32| Batch::of([format!("{sequence}"), format!("{}", sequence + 1)]).idempotent(producer, 0, sequence);
+    let batch = |sequence: i32| {
+        Batch::of([format!("{sequence}"), format!("{}", sequence + 1)]).idempotent(producer, 0, sequence)
+    };
     for (number, sequence) in [0, 2, 4, 6, 8].into_iter().enumerate() {
         let response = produce(&mut client, &topic, 0, &batch(sequence));
         assert_eq!((response.error_code, response.base_offset), (0, 2 * i64::try_from(number).unwrap()));

@@ -6,9 +6,7 @@ use crate::support::{
     Client, Gateway,
     groups::{self, Member},
     legacy,
-    offsets::{
-        self, Committed, commit_codes, commit_partition, commit_request, commit_topic, fetch, fetch_all,
-    },
+    offsets::{self, Committed, commit_codes, commit_partition, commit_request, commit_topic, fetch, fetch_all},
     str_bytes, topics, unique,
 };
 
@@ -159,12 +157,15 @@ fn an_unknown_topic_or_partition_leaves_the_others(client: &mut Client, version:
     let asked = vec![
         commit_topic("no-such-topic", vec![commit_partition(0, 1, None), commit_partition(1, 1, None)]),
         commit_topic("not/a topic..", vec![commit_partition(0, 1, None)]),
-        commit_topic(topic, vec![
-            commit_partition(2, 1, None),
-            commit_partition(1, 5, None),
-            commit_partition(-1, 1, None),
-            commit_partition(i32::MAX, 1, None),
-        ]),
+        commit_topic(
+            topic,
+            vec![
+                commit_partition(2, 1, None),
+                commit_partition(1, 5, None),
+                commit_partition(-1, 1, None),
+                commit_partition(i32::MAX, 1, None),
+            ],
+        ),
     ];
     let unknown = UNKNOWN_TOPIC_OR_PARTITION;
     let mut codes = commit_codes_by_name(client, version, &commit_request(&group, asked));
@@ -194,10 +195,10 @@ fn metadata_above_the_limit_leaves_the_others(client: &mut Client, version: i16,
 
 fn a_generation_of_no_group_is_refused(client: &mut Client, version: i16, topic: &str) {
     let group = unique("group");
-    let request = commit_request(&group, vec![commit_topic(topic, vec![
-        commit_partition(0, 1, None),
-        commit_partition(1, 1, None),
-    ])])
+    let request = commit_request(
+        &group,
+        vec![commit_topic(topic, vec![commit_partition(0, 1, None), commit_partition(1, 1, None)])],
+    )
     .with_generation_id_or_member_epoch(1)
     .with_member_id(str_bytes("member"));
     // From version 9 on the client knows of groups by member epoch (KIP-848), which can be gone altogether.
@@ -323,7 +324,10 @@ fn commit_codes_by_name(
     topics
         .flat_map(|topic| {
             let name = topic.name.to_string();
-            topic.partitions.iter().map(move |partition| (name.clone(), partition.partition_index, partition.error_code))
+            topic
+                .partitions
+                .iter()
+                .map(move |partition| (name.clone(), partition.partition_index, partition.error_code))
         })
         .collect()
 }

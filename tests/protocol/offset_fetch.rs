@@ -135,14 +135,12 @@ fn fetches_at(version: i16) {
 /// Exactly the partitions that were named, in their order; -1 for what has no offset, and never an error for it.
 fn fetches_what_is_named(client: &mut Client, version: i16, committed: &Fixture) {
     let (topic, other) = (&*committed.topic, &*committed.other);
-    let found = fetch(client, version, &committed.group, Some(&[(other, &[0]), ("unknown", &[3]), (topic, &[2, 1, 99])]));
+    let found =
+        fetch(client, version, &committed.group, Some(&[(other, &[0]), ("unknown", &[3]), (topic, &[2, 1, 99])]));
     let expected = [
         (other.to_owned(), vec![Committed::new(0, 0, -1, "ü")]),
         ("unknown".to_owned(), vec![Committed::none(3)]),
-        (
-            topic.to_owned(),
-            vec![Committed::none(2), Committed::new(1, 20, epoch_at(version), ""), Committed::none(99)],
-        ),
+        (topic.to_owned(), vec![Committed::none(2), Committed::new(1, 20, epoch_at(version), ""), Committed::none(99)]),
     ];
     assert_eq!(found, expected);
     let found = fetch(client, version, &unique("unknown"), Some(&[(topic, &[0, 1])]));
@@ -168,7 +166,10 @@ fn fetches_stable_offsets(version: i16) {
     let stable = client.call(version, &request.clone().with_require_stable(true));
     let any = client.call(version, &request);
     let sizes = |response: &kafka_protocol::messages::OffsetFetchResponse| {
-        (response.error_code, response.topics.len() + response.groups.iter().map(|group| group.topics.len()).sum::<usize>())
+        (
+            response.error_code,
+            response.topics.len() + response.groups.iter().map(|group| group.topics.len()).sum::<usize>(),
+        )
     };
     assert_eq!((sizes(&stable), sizes(&any)), ((0, 2), (0, 2)));
 }

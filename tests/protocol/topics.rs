@@ -77,14 +77,13 @@ fn names_that_cannot_be_are_refused() {
         // Metadata must not make such a topic either.
         for version in [1, 4, 12] {
             let asked = MetadataRequestTopic::default().with_name(Some(topic_name(name)));
-            let request = MetadataRequest::default().with_topics(Some(vec![asked])).with_allow_auto_topic_creation(true);
+            let request =
+                MetadataRequest::default().with_topics(Some(vec![asked])).with_allow_auto_topic_creation(true);
             let topic = client.call(version, &request).topics.remove(0);
             assert_eq!(topic.error_code, INVALID_TOPIC_EXCEPTION, "Metadata {version} {name:?}: {topic:?}");
         }
-        let asked = CreatableTopic::default()
-            .with_name(topic_name(name))
-            .with_num_partitions(1)
-            .with_replication_factor(1);
+        let asked =
+            CreatableTopic::default().with_name(topic_name(name)).with_num_partitions(1).with_replication_factor(1);
         for version in [2, 7] {
             let request = CreateTopicsRequest::default().with_topics(vec![asked.clone()]).with_timeout_ms(5000);
             let topic = client.call(version, &request).topics.remove(0);

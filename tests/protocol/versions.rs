@@ -6,11 +6,7 @@ use kafka_protocol::{
     protocol::{Decodable, Request},
 };
 
-use crate::support::{
-    Gateway, StrBytes,
-    frames::raw_frame,
-    legacy::put_string,
-};
+use crate::support::{Gateway, StrBytes, frames::raw_frame, legacy::put_string};
 
 #[test]
 fn every_listed_version_is_answered() {

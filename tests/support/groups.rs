@@ -5,10 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::messages::{
     DescribeGroupsRequest, GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    SyncGroupRequest, SyncGroupResponse,
-    describe_groups_response::DescribedGroup,
-    join_group_request::JoinGroupRequestProtocol,
-    leave_group_request::MemberIdentity,
+    SyncGroupRequest, SyncGroupResponse, describe_groups_response::DescribedGroup,
+    join_group_request::JoinGroupRequestProtocol, leave_group_request::MemberIdentity,
     sync_group_request::SyncGroupRequestAssignment,
 };
 
@@ -147,9 +145,8 @@ impl Member {
             .with_member_id(str_bytes(&*self.member_id))
             .with_group_instance_id(self.instance_id.as_deref().map(str_bytes))
             .with_reason(None);
-        let request = LeaveGroupRequest::default()
-            .with_group_id(GroupId(str_bytes(&*self.group)))
-            .with_members(vec![identity]);
+        let request =
+            LeaveGroupRequest::default().with_group_id(GroupId(str_bytes(&*self.group))).with_members(vec![identity]);
         let response = self.client.call(5, &request);
         assert_eq!(response.error_code, 0, "{response:?}");
         response.members[0].error_code

@@ -83,11 +83,7 @@ fn kafka_command(class: &str) -> Command {
 
 /// Runs a program that has the gateway killed and started again by `sh -c COMMAND`; `command` makes the program's
 /// command line from that. The gateway stays a child of the test, which does the work when the command asks for it.
-pub fn with_restarts(
-    name: &str,
-    gateway: &mut Gateway,
-    command: impl FnOnce(&str) -> Command,
-) -> (i32, String, u32) {
+pub fn with_restarts(name: &str, gateway: &mut Gateway, command: impl FnOnce(&str) -> Command) -> (i32, String, u32) {
     let directory = tempfile::tempdir().unwrap();
     let (asked, done) = (directory.path().join("asked"), directory.path().join("done"));
     let restart = format!(

@@ -3,18 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use kafka_protocol::{
-    messages::{
-        CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
-        TopicName,
-        create_topics_request::{CreatableTopic, CreatableTopicConfig},
-        fetch_request::{FetchPartition, FetchTopic},
-        fetch_response::PartitionData,
-        list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
-        metadata_request::MetadataRequestTopic,
-        produce_request::{PartitionProduceData, TopicProduceData},
-        produce_response::PartitionProduceResponse,
-    },
+use kafka_protocol::messages::{
+    CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
+    TopicName,
+    create_topics_request::{CreatableTopic, CreatableTopicConfig},
+    fetch_request::{FetchPartition, FetchTopic},
+    fetch_response::PartitionData,
+    list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+    metadata_request::MetadataRequestTopic,
+    produce_request::{PartitionProduceData, TopicProduceData},
+    produce_response::PartitionProduceResponse,
 };
 use uuid::Uuid;
 
@@ -71,7 +69,8 @@ pub fn describe(client: &mut Client, name: &str) -> kafka_protocol::messages::me
 fn await_served(client: &mut Client, name: &str, partitions: i32) {
     eventually("the topic is served", PATIENCE, || {
         let topic = describe(client, name);
-        let served = topic.partitions.iter().filter(|partition| partition.error_code == 0 && partition.leader_id.0 >= 0);
+        let served =
+            topic.partitions.iter().filter(|partition| partition.error_code == 0 && partition.leader_id.0 >= 0);
         (topic.error_code == 0 && served.count() == usize::try_from(partitions).unwrap()).then_some(())
     });
     // Kafka tells of a leader a moment before that one leads.
@@ -108,9 +107,7 @@ pub fn produce_request(topic: &str, partition: i32, records: Bytes) -> ProduceRe
         .with_transactional_id(None)
         .with_acks(-1)
         .with_timeout_ms(REQUEST_TIMEOUT_MS)
-        .with_topic_data(vec![
-            TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![data]),
-        ])
+        .with_topic_data(vec![TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![data])])
 }
 
 /// What one partition answers to a fetch outside of any session.
@@ -122,16 +119,14 @@ pub fn fetch(client: &mut Client, topic: &str, partition: i32, offset: i64) -> P
 
 /// A fetch by name that does not wait.
 pub fn fetch_request(topic: &str, partition: i32, offset: i64) -> FetchRequest {
-    let topic = FetchTopic::default()
-        .with_topic(topic_name(topic))
-        .with_partitions(vec![fetch_partition(partition, offset)]);
+    let topic =
+        FetchTopic::default().with_topic(topic_name(topic)).with_partitions(vec![fetch_partition(partition, offset)]);
     sessionless(vec![topic])
 }
 
 /// A fetch by topic id that does not wait.
 pub fn fetch_request_by_id(topic_id: Uuid, partition: i32, offset: i64) -> FetchRequest {
-    let topic =
-        FetchTopic::default().with_topic_id(topic_id).with_partitions(vec![fetch_partition(partition, offset)]);
+    let topic = FetchTopic::default().with_topic_id(topic_id).with_partitions(vec![fetch_partition(partition, offset)]);
     sessionless(vec![topic])
 }
 

@@ -25,10 +25,12 @@ pub fn handle(request: Request) -> Handled {
         return request.ready(&FindCoordinatorResponse::default().with_coordinators(coordinators));
     }
     let found = find(broker, body.key_type, body.key);
+    // Kafka spells success out where it answers for a single key.
+    let message = if found.error_code == 0 { Some(StrBytes::from_static_str("NONE")) } else { found.error_message };
     request.ready(
         &FindCoordinatorResponse::default()
             .with_error_code(found.error_code)
-            .with_error_message(found.error_message)
+            .with_error_message(message)
             .with_node_id(found.node_id)
             .with_host(found.host)
             .with_port(found.port),
@@ -38,22 +40,24 @@ pub fn handle(request: Request) -> Handled {
 fn find(broker: &Broker, key_type: i8, key: StrBytes) -> Coordinator {
     let found = Coordinator::default().with_key(key);
     if !matches!(key_type, GROUP | TRANSACTION) {
-        let error = ResponseError::InvalidRequest;
         return found
-            .with_error_code(error.code())
-            .with_error_message(Some(text(error.to_string())))
+            .with_error_code(ResponseError::InvalidRequest.code())
+            .with_error_message(Some(StrBytes::from_static_str(INVALID_REQUEST)))
             .with_node_id(BrokerId(-1))
             .with_port(-1);
     }
     let advertised = broker.advertised();
     found
-        .with_error_message(Some(StrBytes::from_static_str("NONE")))
         .with_node_id(BrokerId(broker.node_id()))
         .with_host(text(&advertised.host))
         .with_port(i32::from(advertised.port))
 }
 
 const FIRST_WITH_SEVERAL_KEYS: i16 = 4;
+
+/// The message of `Errors.INVALID_REQUEST`.
+const INVALID_REQUEST: &str = "This most likely occurs because of a request being malformed by the client library or \
+    the message was sent to an incompatible broker. See the broker logs for more details.";
 
 /// `FindCoordinatorRequest.CoordinatorType`
 const GROUP: i8 = 0;

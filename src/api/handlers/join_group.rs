@@ -2,9 +2,12 @@
 //! KIP-394 (v4: MEMBER_ID_REQUIRED), KIP-345 (v5: static members), KIP-559 (v7: protocol type), KIP-800 (v8: reason),
 //! KIP-814 (v9: skip assignment).
 
-use kafka_protocol::messages::{
-    JoinGroupRequest, JoinGroupResponse, join_group_request::JoinGroupRequestProtocol,
-    join_group_response::JoinGroupResponseMember,
+use kafka_protocol::{
+    messages::{
+        JoinGroupRequest, JoinGroupResponse, join_group_request::JoinGroupRequestProtocol,
+        join_group_response::JoinGroupResponseMember,
+    },
+    protocol::StrBytes,
 };
 use tracing::debug;
 
@@ -57,9 +60,11 @@ fn respond(version: i16, joined: Result<JoinReply, JoinError>) -> JoinGroupRespo
             .with_skip_assignment(reply.skip_assignment)
             .with_member_id(text(&reply.member_id))
             .with_members(reply.members.into_iter().map(member).collect()),
-        Err(refused) => {
-            JoinGroupResponse::default().with_error_code(refused.error.code()).with_member_id(text(&refused.member_id))
-        }
+        // Kafka names no protocol with an error, in versions that can say so.
+        Err(refused) => JoinGroupResponse::default()
+            .with_error_code(refused.error.code())
+            .with_protocol_name((version < FIRST_WITH_PROTOCOL_TYPE).then(StrBytes::default))
+            .with_member_id(text(&refused.member_id)),
     }
 }
 

@@ -49,8 +49,13 @@ fn names_unknown_topic(broker: &Broker, wanted: Option<&[MetadataRequestTopic]>)
     wanted
         .into_iter()
         .flatten()
-        .filter_map(|topic| topic.name.as_ref())
+        .filter_map(asked_name)
         .any(|name| snapshot.topic(name).is_none() && validate_topic_name(name).is_ok())
+}
+
+/// The name that is asked for; none when an id is. An id counts first: clients that ask by id send an empty name.
+fn asked_name(wanted: &MetadataRequestTopic) -> Option<&kafka_protocol::messages::TopicName> {
+    wanted.name.as_ref().filter(|_| wanted.topic_id.is_nil())
 }
 
 fn describe(broker: &Broker, wanted: Option<&[MetadataRequestTopic]>) -> Vec<MetadataResponseTopic> {
@@ -61,7 +66,7 @@ fn describe(broker: &Broker, wanted: Option<&[MetadataRequestTopic]>) -> Vec<Met
     };
     wanted
         .iter()
-        .map(|wanted| match &wanted.name {
+        .map(|wanted| match asked_name(wanted) {
             Some(name) => match snapshot.topic(name) {
                 Some(topic) => described(topic, node),
                 None => unknown_name(&domain_name(name)),
@@ -79,7 +84,7 @@ async fn create_and_describe(broker: &Broker, wanted: Vec<MetadataRequestTopic>)
         let snapshot = broker.topics();
         wanted
             .iter()
-            .filter_map(|topic| topic.name.as_ref())
+            .filter_map(asked_name)
             .filter(|name| snapshot.topic(name).is_none() && validate_topic_name(name).is_ok())
             .map(domain_name)
             .collect()

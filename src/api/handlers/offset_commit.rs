@@ -11,6 +11,7 @@ use kafka_protocol::messages::{
     OffsetCommitRequest, OffsetCommitResponse,
     offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
 };
+use tracing::debug;
 
 use crate::{
     api::{
@@ -49,6 +50,13 @@ fn commit_request(
     body: OffsetCommitRequest,
     commit_timestamp_ms: impl Fn(usize, usize) -> Option<i64>,
 ) -> (CommitRequest, Vec<TopicPartition>) {
+    debug!(
+        group = %*body.group_id,
+        member = %body.member_id,
+        generation = body.generation_id_or_member_epoch,
+        topics = body.topics.len(),
+        "commit"
+    );
     let mut partitions = Vec::new();
     for (topic_index, topic) in body.topics.into_iter().enumerate() {
         let name = domain_name(&topic.name);

@@ -9,7 +9,7 @@ use std::{future::Future, sync::Arc};
 
 use futures_util::future::join_all;
 use kafka_protocol::messages::{
-    OffsetFetchRequest, OffsetFetchResponse, TopicName,
+    GroupId, OffsetFetchRequest, OffsetFetchResponse, TopicName,
     offset_fetch_response::{
         OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
         OffsetFetchResponseTopic, OffsetFetchResponseTopics,
@@ -19,7 +19,7 @@ use kafka_protocol::messages::{
 use crate::{
     api::{Handled, Outcome, Request, RequestError, errors::KafkaError},
     broker::Broker,
-    coordinator::{FetchOffsetsRequest, FetchedOffsets},
+    coordinator::{FetchOffsetsRequest, FetchedOffsets, GroupError},
     model::{OffsetMetadata, TopicPartition},
     wire::legacy::{decode_offset_fetch, encode_offset_fetch_response},
 };
@@ -52,14 +52,11 @@ fn fetch_groups(
 ) -> impl Future<Output = Vec<OffsetFetchResponseGroup>> + Send + 'static + use<> {
     let groups = body.groups.into_iter().map(|group| {
         let topics = group.topics.map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)));
-        let fetched = broker.fetch_offsets(FetchOffsetsRequest {
-            group_id: shared(&group.group_id),
-            partitions: topics.map(partitions),
-        });
+        let fetched = fetch(broker, &group.group_id, topics.map(Iterator::collect));
         async move {
             let response = OffsetFetchResponseGroup::default().with_group_id(group.group_id);
             match fetched.await {
-                Ok(offsets) => response.with_topics(topics_of_group(offsets)),
+                Ok(topics) => response.with_topics(topics.into_iter().map(topic_of_group).collect()),
                 Err(error) => response.with_error_code(error.code()),
             }
         }
@@ -73,72 +70,100 @@ fn fetch_one(
     body: OffsetFetchRequest,
 ) -> impl Future<Output = OffsetFetchResponse> + Send + 'static + use<> {
     let topics = body.topics.filter(|topics| version >= FIRST_WITH_NULL || !topics.is_empty());
-    let topics = topics.map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)));
-    let partitions = topics.map(partitions);
+    let topics = topics.map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect());
     // Before version 2 there is no place for a group's error but at its partitions.
-    let asked = if version < FIRST_WITH_NULL { partitions.clone().unwrap_or_default() } else { Vec::new() };
-    let fetched = broker.fetch_offsets(FetchOffsetsRequest { group_id: shared(&body.group_id), partitions });
+    let asked: Vec<Topic> = if version < FIRST_WITH_NULL { without_offsets(&topics) } else { Vec::new() };
+    let fetched = fetch(broker, &body.group_id, topics);
     async move {
-        match fetched.await {
-            Ok(offsets) => OffsetFetchResponse::default().with_topics(topics_alone(offsets, 0)),
-            Err(error) => {
-                let none = asked.into_iter().map(|partition| (partition, None)).collect();
-                OffsetFetchResponse::default()
-                    .with_topics(topics_alone(none, error.code()))
-                    .with_error_code(if version < FIRST_WITH_NULL { 0 } else { error.code() })
-            }
-        }
+        let (topics, code) = match fetched.await {
+            Ok(topics) => (topics, 0),
+            Err(error) => (asked, error.code()),
+        };
+        let of_partition = if version < FIRST_WITH_NULL { code } else { 0 };
+        OffsetFetchResponse::default()
+            .with_topics(topics.into_iter().map(|one| topic(one, of_partition)).collect())
+            .with_error_code(code)
     }
 }
 
-fn partitions(topics: impl IntoIterator<Item = (TopicName, Vec<i32>)>) -> Vec<TopicPartition> {
-    let of_topic = |(name, indexes): (TopicName, Vec<i32>)| {
-        let name = domain_name(&name);
-        indexes.into_iter().map(move |index| TopicPartition::new(Arc::clone(&name), index))
-    };
-    topics.into_iter().flat_map(of_topic).collect()
+type AskedTopics = Vec<(TopicName, Vec<i32>)>;
+
+/// A topic of the answer: its name, and each partition's index and offset.
+type Topic = (TopicName, Vec<(i32, OffsetMetadata)>);
+
+fn fetch(
+    broker: &Broker,
+    group_id: &GroupId,
+    topics: Option<AskedTopics>,
+) -> impl Future<Output = Result<Vec<Topic>, GroupError>> + Send + 'static + use<> {
+    let partitions = topics.as_deref().map(|topics| topics.iter().flat_map(partitions).collect());
+    let fetched = broker.fetch_offsets(FetchOffsetsRequest { group_id: shared(group_id), partitions });
+    async move {
+        let offsets = fetched.await?;
+        Ok(match topics {
+            Some(topics) => as_asked(topics, offsets),
+            None => by_name(offsets),
+        })
+    }
 }
 
-fn topics_of_group(offsets: FetchedOffsets) -> Vec<OffsetFetchResponseTopics> {
-    let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
+fn partitions((name, indexes): &(TopicName, Vec<i32>)) -> impl Iterator<Item = TopicPartition> {
+    let name = domain_name(name);
+    indexes.iter().map(move |index| TopicPartition::new(Arc::clone(&name), *index))
+}
+
+/// The answers are in the order of the request: topics that it names twice, or without partitions, stay as they are.
+fn as_asked(topics: AskedTopics, offsets: FetchedOffsets) -> Vec<Topic> {
+    let mut offsets = offsets.into_iter().map(|(_, value)| value);
+    let mut next = |index: i32| (index, offsets.next().flatten().unwrap_or_else(no_offset));
+    topics.into_iter().map(|(name, indexes)| (name, indexes.into_iter().map(&mut next).collect())).collect()
+}
+
+/// All offsets of a group, ordered by topic.
+fn by_name(offsets: FetchedOffsets) -> Vec<Topic> {
+    let mut topics: Vec<Topic> = Vec::new();
     for (TopicPartition { topic, partition }, value) in offsets {
-        let value = value.unwrap_or_else(no_offset);
-        let result = OffsetFetchResponsePartitions::default()
-            .with_partition_index(partition)
-            .with_committed_offset(value.offset)
-            .with_committed_leader_epoch(value.leader_epoch)
-            .with_metadata(Some(text(&value.metadata)));
+        let offset = (partition, value.unwrap_or_else(no_offset));
         match topics.last_mut() {
-            Some(last) if last.name.as_str() == &*topic => last.partitions.push(result),
-            _ => topics
-                .push(OffsetFetchResponseTopics::default().with_name(topic_name(&topic)).with_partitions(vec![result])),
+            Some((name, partitions)) if name.as_str() == &*topic => partitions.push(offset),
+            _ => topics.push((topic_name(&topic), vec![offset])),
         }
     }
     topics
 }
 
-fn topics_alone(offsets: FetchedOffsets, error_code: i16) -> Vec<OffsetFetchResponseTopic> {
-    let mut topics: Vec<OffsetFetchResponseTopic> = Vec::new();
-    for (TopicPartition { topic, partition }, value) in offsets {
-        let value = value.unwrap_or_else(no_offset);
-        let result = OffsetFetchResponsePartition::default()
-            .with_partition_index(partition)
-            .with_committed_offset(value.offset)
-            .with_committed_leader_epoch(value.leader_epoch)
-            .with_metadata(Some(text(&value.metadata)))
-            .with_error_code(error_code);
-        match topics.last_mut() {
-            Some(last) if last.name.as_str() == &*topic => last.partitions.push(result),
-            _ => topics
-                .push(OffsetFetchResponseTopic::default().with_name(topic_name(&topic)).with_partitions(vec![result])),
-        }
-    }
-    topics
+fn without_offsets(topics: &Option<AskedTopics>) -> Vec<Topic> {
+    topics.clone().map(|topics| as_asked(topics, Vec::new())).unwrap_or_default()
 }
 
 /// What stands for an offset that was never committed.
 fn no_offset() -> OffsetMetadata {
     OffsetMetadata::at(-1)
+}
+
+fn topic_of_group((name, partitions): Topic) -> OffsetFetchResponseTopics {
+    let partition = |(index, value): (i32, OffsetMetadata)| {
+        OffsetFetchResponsePartitions::default()
+            .with_partition_index(index)
+            .with_committed_offset(value.offset)
+            .with_committed_leader_epoch(value.leader_epoch)
+            .with_metadata(Some(text(&value.metadata)))
+    };
+    OffsetFetchResponseTopics::default()
+        .with_name(name)
+        .with_partitions(partitions.into_iter().map(partition).collect())
+}
+
+fn topic((name, partitions): Topic, error_code: i16) -> OffsetFetchResponseTopic {
+    let partition = |(index, value): (i32, OffsetMetadata)| {
+        OffsetFetchResponsePartition::default()
+            .with_partition_index(index)
+            .with_committed_offset(value.offset)
+            .with_committed_leader_epoch(value.leader_epoch)
+            .with_metadata(Some(text(&value.metadata)))
+            .with_error_code(error_code)
+    };
+    OffsetFetchResponseTopic::default().with_name(name).with_partitions(partitions.into_iter().map(partition).collect())
 }
 
 const FIRST_IN_SCHEMA: i16 = 1;

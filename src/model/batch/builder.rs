@@ -8,7 +8,7 @@ use super::header::{
 
 /// One record to write.
 #[derive(Clone, Debug, Default)]
-pub struct TestRecord {
+pub struct BatchRecord {
     pub key: Option<Bytes>,
     pub value: Option<Bytes>,
     pub timestamp_ms: i64,
@@ -19,7 +19,7 @@ pub struct TestRecord {
 #[derive(Clone, Debug)]
 pub struct BatchBuilder {
     header: BatchHeader,
-    records: Vec<TestRecord>,
+    records: Vec<BatchRecord>,
 }
 
 impl Default for BatchBuilder {
@@ -65,7 +65,7 @@ impl BatchBuilder {
     }
 
     pub fn record(self, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> Self {
-        self.push(TestRecord {
+        self.push(BatchRecord {
             key: key.map(Bytes::copy_from_slice),
             value: value.map(Bytes::copy_from_slice),
             timestamp_ms,
@@ -73,7 +73,7 @@ impl BatchBuilder {
         })
     }
 
-    pub fn push(mut self, record: TestRecord) -> Self {
+    pub fn push(mut self, record: BatchRecord) -> Self {
         self.records.push(record);
         self
     }
@@ -106,7 +106,7 @@ impl BatchBuilder {
     }
 }
 
-fn encode_record(out: &mut Vec<u8>, record: &TestRecord, index: usize, base_timestamp_ms: i64) {
+fn encode_record(out: &mut Vec<u8>, record: &BatchRecord, index: usize, base_timestamp_ms: i64) {
     let mut body = vec![0];
     put_varlong(&mut body, record.timestamp_ms - base_timestamp_ms);
     put_varlong(&mut body, i64::try_from(index).unwrap_or(i64::MAX));

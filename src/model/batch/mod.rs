@@ -5,7 +5,7 @@ mod builder;
 mod header;
 mod records;
 
-pub use builder::{BatchBuilder, TestRecord};
+pub use builder::{BatchBuilder, BatchRecord};
 pub use header::{
     Attributes, BatchError, BatchHeader, Codec, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP,
     TimestampType, checksum, checksum_of,

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     fs::{File, OpenOptions},
-    io::IoSlice,
+    io::{ErrorKind, IoSlice},
     path::PathBuf,
     sync::{
         Arc, Weak,
@@ -63,12 +63,16 @@ impl DiskFile {
             self.touched.store(true, Ordering::Relaxed);
             return Ok(Arc::clone(file));
         }
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .open(&self.path)
-            .map_err(|error| failure("open", &self.path, &error))?;
-        let file = Arc::new(file);
+        let mut options = OpenOptions::new();
+        options.read(true);
+        let file = match options.clone().append(true).open(&self.path) {
+            // Reads go on where writes cannot; an append then fails by itself.
+            Err(error) if matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {
+                options.open(&self.path)
+            }
+            result => result,
+        };
+        let file = Arc::new(file.map_err(|error| failure("open", &self.path, &error))?);
         if self.keep_open {
             handle.file = Some(Arc::clone(&file));
             self.touched.store(true, Ordering::Relaxed);
@@ -186,13 +190,14 @@ impl Drop for DiskFile {
 #[derive(Debug)]
 pub(super) struct DescriptorCache {
     max: usize,
+    keeps_dirty: bool,
     opened: AtomicU64,
     clock: Mutex<VecDeque<Weak<DiskFile>>>,
 }
 
 impl DescriptorCache {
-    pub(super) fn new(max: usize) -> Self {
-        Self { max: max.max(1), opened: AtomicU64::new(0), clock: Mutex::default() }
+    pub(super) fn new(max: usize, keeps_dirty: bool) -> Self {
+        Self { max: max.max(1), keeps_dirty, opened: AtomicU64::new(0), clock: Mutex::default() }
     }
 
     fn introduce(&self, file: &Arc<DiskFile>) {
@@ -221,7 +226,8 @@ impl DescriptorCache {
             let Some(weak) = clock.pop_front() else { return };
             let Some(file) = weak.upgrade() else { continue };
             clock.push_back(weak);
-            if file.touched.swap(false, Ordering::Relaxed) || file.dirty.load(Ordering::Relaxed) {
+            let is_kept = self.keeps_dirty && file.dirty.load(Ordering::Relaxed);
+            if file.touched.swap(false, Ordering::Relaxed) || is_kept {
                 continue;
             }
             let Some(mut handle) = file.handle.try_lock() else { continue };

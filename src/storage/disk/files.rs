@@ -52,9 +52,8 @@ impl Files {
         self.opened(path, file)
     }
 
-    /// Gives a finished file its name, durably: its bytes first, then the name, then the directory.
+    /// Gives a finished file, whose bytes are durable, its name: first the name, then the directory.
     pub(super) fn publish(&self, file: DiskFile, to: PathBuf) -> Result<DiskFile, StorageError> {
-        file.sync()?;
         self.before(FileOp::Rename, &to)?;
         fs::rename(file.path(), &to).map_err(|error| io_error("rename to", &to, &error))?;
         if let Some(dir) = to.parent() {

@@ -44,11 +44,11 @@ use crate::{
 
 /// The journal of the disk backend.
 ///
-/// One thread, `journal`, writes and syncs whatever waits; in [`Durability::Os`], where an append waits for no disk, the caller
-/// writes it itself when nobody else is writing, and the thread only syncs in the background.
+/// One thread, `journal`, writes and syncs whatever waits; in [`Durability::Os`], where an append waits for no disk,
+/// the caller writes it itself when nobody else is writing, and the thread only syncs in the background.
 ///
-/// After a failed write or sync everything that waits fails, the log is cut back to what was acknowledged and opened anew, and appends are
-/// refused until that has worked; it is tried at each append and once a second.
+/// After a failed write or sync everything that waits fails, the log is cut back to what was acknowledged and opened
+/// anew, and appends are refused until that has worked; it is tried at each append and once a second.
 ///
 /// Dropping the journal closes it and waits for its threads.
 pub struct DiskJournal {

@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::descriptors::{DescriptorCache, DiskFile};
 use crate::{
+    config::Durability,
     model::TopicPartition,
     storage::{
         StorageError,
@@ -31,8 +32,14 @@ pub struct DiskSegments {
 
 impl DiskSegments {
     /// Opens `<data_dir>/topics`, creating it, and finishes deletions that a crash cut short. At most about
-    /// `open_files_max` segments are held open.
+    /// `open_files_max` segments are held open, and besides them those with unsynced writes, whose write errors would
+    /// be lost with the descriptor.
     pub fn open(data_dir: &Path, open_files_max: usize) -> Result<Self, StorageError> {
+        Self::open_for(data_dir, Durability::Sync, open_files_max)
+    }
+
+    /// The same; with `os` durability, where hardly anything is ever synced, the bound holds for all files.
+    pub fn open_for(data_dir: &Path, durability: Durability, open_files_max: usize) -> Result<Self, StorageError> {
         let root = data_dir.join(TOPICS);
         fs::create_dir_all(&root).map_err(|error| failure("create", &root, &error))?;
         sync_path(data_dir)?;
@@ -42,7 +49,7 @@ impl DiskSegments {
                 remove_all(&entry.path())?;
             }
         }
-        let descriptors = Arc::new(DescriptorCache::new(open_files_max));
+        let descriptors = Arc::new(DescriptorCache::new(open_files_max, durability == Durability::Sync));
         Ok(Self { root, descriptors, deletions: AtomicU64::new(0) })
     }
 
@@ -96,17 +103,16 @@ impl SegmentStore for DiskSegments {
         let path = self.path(partition, name)?;
         let size_bytes = match (fs::metadata(&path), mode) {
             (Ok(metadata), _) => metadata.len(),
-            (Err(error), OpenMode::Existing) if error.kind() == ErrorKind::NotFound => {
-                return Err(StorageError::Corrupt(format!("{} is missing", path.display())));
-            }
-            (Err(error), OpenMode::Create | OpenMode::CreateTransient) if error.kind() == ErrorKind::NotFound => {
+            (Err(error), mode) if error.kind() == ErrorKind::NotFound => {
+                if !mode.creates() {
+                    return Err(StorageError::Corrupt(format!("{} is missing", path.display())));
+                }
                 create(&path)?;
                 0
             }
             (Err(error), _) => return Err(failure("look at", &path, &error)),
         };
-        let keep_open = mode != OpenMode::CreateTransient;
-        Ok(DiskFile::handle(path, size_bytes, keep_open, Arc::clone(&self.descriptors)))
+        Ok(DiskFile::handle(path, size_bytes, !mode.is_transient(), Arc::clone(&self.descriptors)))
     }
 
     fn read_whole(&self, partition: &TopicPartition, name: &str) -> Result<Option<Bytes>, StorageError> {

@@ -60,7 +60,7 @@ impl SegmentStore for MemorySegments {
         if let Some(file) = self.file(partition, name) {
             return Ok(file);
         }
-        if mode == OpenMode::Existing {
+        if !mode.creates() {
             return Err(StorageError::Corrupt(format!("{partition}/{name} is missing")));
         }
         let mut directories = self.directories.write();

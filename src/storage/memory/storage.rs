@@ -46,7 +46,8 @@ impl CoordinatorStorage for MemoryStorage {
     /// `shard` says nothing here: there is no journal to place the records in.
     async fn append(&self, _shard: ShardId, records: Vec<CoordinatorRecord>) -> Result<(), StorageError> {
         let mut records = records.into_iter().peekable();
-        // Records of a shard are of one lock, so that they become visible at once; other numbers of shards are taken apart.
+        // Records of a shard are of one lock, so that they become visible at once; other numbers of shards are taken
+        // apart.
         while let Some(index) = records.peek().map(|record| self.projection.index_of(record.group())) {
             let mut run = Vec::new();
             while let Some(record) = records.next_if(|record| self.projection.index_of(record.group()) == index) {

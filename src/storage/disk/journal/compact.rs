@@ -75,7 +75,7 @@ impl Compaction<'_> {
             self.go_on()?;
             for record in frame.records() {
                 let record = record?;
-                let hash = hasher.hash(frame.shard, &record.key);
+                let hash = hasher.hash(frame.shard, record.key);
                 if in_slice(hash) {
                     match record.value {
                         Some(_) => latest.insert(hash, ordinal),
@@ -104,11 +104,11 @@ impl Compaction<'_> {
             self.go_on()?;
             for record in frame.records() {
                 let record = record?;
-                let hash = hasher.hash(frame.shard, &record.key);
+                let hash = hasher.hash(frame.shard, record.key);
                 if in_slice(hash)
                     && latest.get(&hash) == Some(&ordinal)
-                    && let Some(value) = &record.value
-                    && let Err(error) = output.push(frame.shard, &record.key, value)
+                    && let Some(value) = record.value
+                    && let Err(error) = output.push(frame.shard, record.key, value)
                 {
                     failed = Some(error);
                     return Err(STOPPED);
@@ -208,6 +208,7 @@ impl Output {
         let last = FrameBuilder::begin(ShardId(0), 0).seal(self.salt, SNAPSHOT_LAST, self.frames);
         self.ready.extend_from_slice(&last);
         self.write()?;
+        self.file.sync()?;
         let file = files.publish(self.file, self.path)?;
         Ok(StoredFile { path: file.path().to_owned(), size_bytes: self.end })
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     frame::Frame,
-    header::{FileKind, HEADER_BYTES},
+    header::HEADER_BYTES,
     reader::{Item, Reader, corrupt, examine_tail},
 };
 use crate::storage::{ShardId, StorageError};
@@ -75,16 +75,16 @@ pub(super) fn visit_log(
     next_sequence: &mut u64,
     visit: &mut dyn FnMut(&Frame) -> Result<(), &'static str>,
 ) -> Result<LogEnd, StorageError> {
-    let mut reader = Reader::open(path, FileKind::Log, end)?;
-    if reader.header.sequence != *next_sequence {
+    let mut reader = Reader::open(path, end)?;
+    if reader.sequence != *next_sequence {
         return Err(corrupt(path, 0, &format!("append {next_sequence} should be here: a file is missing")));
     }
     loop {
         let offset = reader.offset();
         let frame = match reader.next()? {
             Item::Frame(frame) => frame,
-            Item::Broken(what) => return Ok(LogEnd { salt: reader.header.salt, offset, broken: Some(what) }),
-            Item::End => return Ok(LogEnd { salt: reader.header.salt, offset, broken: None }),
+            Item::Broken(what) => return Ok(LogEnd { salt: reader.salt, offset, broken: Some(what) }),
+            Item::End => return Ok(LogEnd { salt: reader.salt, offset, broken: None }),
         };
         if frame.sequence != *next_sequence {
             return Err(corrupt(path, offset, &format!("append {next_sequence} should be here")));
@@ -96,7 +96,7 @@ pub(super) fn visit_log(
 
 /// Shows every frame of a snapshot but its last, which only says how many there are; returns the sequence that follows.
 fn visit_snapshot(path: &Path, visit: &mut dyn FnMut(&Frame) -> Result<(), &'static str>) -> Result<u64, StorageError> {
-    let mut reader = Reader::open(path, FileKind::Snapshot, None)?;
+    let mut reader = Reader::open(path, None)?;
     let mut frames = 0;
     let mut complete = false;
     loop {
@@ -114,7 +114,7 @@ fn visit_snapshot(path: &Path, visit: &mut dyn FnMut(&Frame) -> Result<(), &'sta
                 visit(&frame).map_err(|what| corrupt(path, offset, what))?;
             }
             Item::Broken(what) => return Err(reader.corrupt(what)),
-            Item::End if complete => return Ok(reader.header.sequence.saturating_add(1)),
+            Item::End if complete => return Ok(reader.sequence.saturating_add(1)),
             Item::End => return Err(corrupt(path, offset, "the snapshot is cut off")),
         }
     }
@@ -123,7 +123,8 @@ fn visit_snapshot(path: &Path, visit: &mut dyn FnMut(&Frame) -> Result<(), &'sta
 /// The latest value of each key of each shard.
 pub(super) type Fold = HashMap<ShardId, HashMap<Bytes, Bytes>>;
 
-/// Lets the records of `frame` change `fold`. Values are slices of the frame: what a fold holds is at most the files' size.
+/// Lets the records of `frame` change `fold`. Values are slices of the frame: what a fold holds is at most the files'
+/// size.
 pub(super) fn fold_frame(fold: &mut Fold, frame: &Frame) -> Result<(), &'static str> {
     let mut records = frame.records().peekable();
     if records.peek().is_none() {
@@ -133,9 +134,12 @@ pub(super) fn fold_frame(fold: &mut Fold, frame: &Frame) -> Result<(), &'static 
     for record in records {
         let record = record?;
         match record.value {
-            Some(value) => shard.insert(record.key, value),
-            None => shard.remove(&record.key),
-        };
+            Some(value) => match shard.get_mut(record.key) {
+                Some(place) => *place = frame.share(value),
+                None => _ = shard.insert(frame.share(record.key), frame.share(value)),
+            },
+            None => _ = shard.remove(record.key),
+        }
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The queue before the writer, and the thread that works it off and looks after the files.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     mem,
     path::PathBuf,
     sync::{
@@ -20,6 +20,7 @@ use super::{
     compact::Compaction,
     contents::{FileSet, Fold, LogEnd, StoredFile, fold_frame, visit_log},
     reader::corrupt,
+    recover::prepare_log,
     writer::{Pending, Status, Writer},
 };
 use crate::{
@@ -57,8 +58,10 @@ struct Queue {
     /// The thread wakes up by itself, to sync or to repair.
     ticking: bool,
     closed: bool,
-    /// What opening read of shards that were neither replayed nor appended to.
+    /// What opening read of shards that are not `claimed`; those of them that are not here are empty.
     unclaimed: Fold,
+    /// Shards that were replayed or appended to since.
+    claimed: HashSet<ShardId>,
 }
 
 impl Engine {
@@ -77,7 +80,8 @@ impl Engine {
             status: Arc::clone(writer.status()),
             writer: Mutex::new(writer),
             set: Mutex::new(set),
-            queue: Mutex::new(Queue { unclaimed: fold, upkeep: true, ..Queue::default() }),
+            // A compaction that is due waits for a tick: starting comes first.
+            queue: Mutex::new(Queue { unclaimed: fold, ticking: true, ..Queue::default() }),
             wake: Condvar::new(),
             files,
             dir,
@@ -105,7 +109,7 @@ impl Engine {
             drop(queue);
             return (pending.done)(Err(error));
         }
-        if !queue.unclaimed.is_empty() {
+        if queue.claimed.insert(shard) {
             // What opening has read of this shard is not the latest any more.
             queue.unclaimed.remove(&shard);
         }
@@ -118,14 +122,14 @@ impl Engine {
         }
     }
 
-    /// Writes what waits on the caller's thread. When somebody else is writing, he takes it along: he looks at the queue once
-    /// more after he has let go of the writer.
+    /// Writes what waits on the caller's thread. When somebody else is writing, he takes it along: he looks at the queue
+    /// once more after he has let go of the writer.
     fn write_here(&self) {
-        loop {
+        for _ in 0..ROUNDS_MAX {
             let Some(mut writer) = self.writer.try_lock() else { return };
             if writer.is_broken() {
                 // Repairing waits for the disk: that is for the thread.
-                return self.ask_for_upkeep();
+                break;
             }
             self.work_off(&mut writer);
             self.plan_upkeep(writer);
@@ -133,21 +137,19 @@ impl Engine {
                 return;
             }
         }
+        // The thread goes on: one caller should not write for all others for ever.
+        self.ask_for_upkeep();
     }
 
-    /// Commits what waits until nothing does. After a failure all that was waiting by then fails too: it may rest on
-    /// what has failed.
+    /// Commits what waits now. After a failure all that was waiting by then fails too: it may rest on what has failed.
     fn work_off(&self, writer: &mut Writer) {
-        loop {
-            let pending = self.take_pending();
-            if pending.is_empty() {
-                return;
-            }
-            if let Err(error) = writer.commit(pending) {
-                for pending in self.take_pending() {
-                    (pending.done)(Err(error.clone()));
-                }
-                return;
+        let pending = self.take_pending();
+        if pending.is_empty() {
+            return;
+        }
+        if let Err(error) = writer.commit(pending) {
+            for pending in self.take_pending() {
+                (pending.done)(Err(error.clone()));
             }
         }
     }
@@ -160,7 +162,7 @@ impl Engine {
 
     /// Wakes the thread when `writer` needs it, and lets go of the writer.
     fn plan_upkeep(&self, writer: MutexGuard<'_, Writer>) {
-        let much = writer.unsynced_bytes() >= self.options.background_sync_bytes || self.wants_compaction(&writer);
+        let much = writer.unsynced_bytes() >= self.options.background_sync_bytes || self.wants_compaction();
         let now = much && !writer.is_broken();
         let later = writer.unsynced_bytes() > 0 || writer.is_broken();
         drop(writer);
@@ -185,9 +187,7 @@ impl Engine {
         let mut compaction: Option<JoinHandle<()>> = None;
         loop {
             let closing = self.wait_for_work();
-            let mut writer = self.writer.lock();
-            self.work_off(&mut writer);
-            drop(writer);
+            self.work_off(&mut self.writer.lock());
             if closing {
                 break;
             }
@@ -221,49 +221,54 @@ impl Engine {
         }
     }
 
-    /// Syncs, repairs and compacts as far as that is due.
+    /// Syncs, repairs and compacts as far as that is due. What takes time is done without holding the writer, so that
+    /// appends go on meanwhile.
     fn look_after(self: &Arc<Self>, compaction: &mut Option<JoinHandle<()>>) {
         let mut writer = self.writer.lock();
-        if writer.recover().is_ok()
-            && let Some(unsynced) = writer.unsynced()
-        {
-            // Appends go on meanwhile.
+        let mut next = None;
+        if writer.recover().is_ok() && self.wants_compaction() {
+            drop(writer);
+            next = Some(prepare_log(&self.files, &self.dir, salt(&*self.clock)));
+            writer = self.writer.lock();
+        }
+        if let Some(unsynced) = writer.unsynced() {
             drop(writer);
             let outcome = unsynced.sync();
             writer = self.writer.lock();
             // A failure is kept by the writer, and answers the appends that follow.
             _ = writer.synced(&unsynced, outcome);
         }
-        if self.wants_compaction(&writer) && !writer.is_broken() {
+        if let Some(next) = next {
             if let Some(finished) = compaction.take() {
                 join(finished);
             }
-            *compaction = self.begin_compaction(&mut writer);
+            match next.and_then(|next| writer.roll(next)) {
+                Ok(sealed) => *compaction = self.begin_compaction(sealed),
+                Err(error) => {
+                    tracing::warn!(%error, "could not begin a new log of the journal");
+                    self.compact_later();
+                }
+            }
         }
         self.plan_upkeep(writer);
     }
 
-    fn wants_compaction(&self, writer: &Writer) -> bool {
-        !self.compacting.load(Ordering::Relaxed)
-            && self.set.lock().sealed_bytes() + writer.end_bytes() >= self.compact_at_bytes.load(Ordering::Relaxed)
+    fn wants_compaction(&self) -> bool {
+        !self.compacting.load(Ordering::Relaxed) && self.log_bytes() >= self.compact_at_bytes.load(Ordering::Relaxed)
     }
 
-    /// Seals the newest log and starts a thread that replaces everything sealed by a snapshot.
-    fn begin_compaction(self: &Arc<Self>, writer: &mut Writer) -> Option<JoinHandle<()>> {
-        let sealed = match writer.roll(salt(&*self.clock)) {
-            Ok(sealed) => sealed,
-            Err(error) => {
-                tracing::warn!(%error, "could not begin a new log of the journal");
-                self.compact_later(writer.end_bytes());
-                return None;
-            }
-        };
+    fn log_bytes(&self) -> u64 {
+        self.set.lock().sealed_bytes() + self.status.end_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Starts a thread that replaces everything sealed, `sealed` included, by a snapshot.
+    fn begin_compaction(self: &Arc<Self>, sealed: Option<StoredFile>) -> Option<JoinHandle<()>> {
         let mut set = self.set.lock();
         set.sealed.extend(sealed);
         let nothing_sealed = set.sealed.is_empty();
         drop(set);
         if nothing_sealed {
-            self.compact_later(writer.end_bytes());
+            self.compact_later();
             return None;
         }
         self.compacting.store(true, Ordering::Relaxed);
@@ -275,7 +280,7 @@ impl Engine {
         if let Err(error) = &started {
             tracing::warn!(%error, "could not start a compaction of the journal");
             self.compacting.store(false, Ordering::Relaxed);
-            self.compact_later(writer.end_bytes());
+            self.compact_later();
         }
         started.ok()
     }
@@ -303,14 +308,14 @@ impl Engine {
             Err(StorageError::Closed) => {}
             Err(error) => {
                 tracing::warn!(%error, "could not compact the journal");
-                self.compact_later(replaced.sealed_bytes());
+                self.compact_later();
             }
         }
     }
 
     /// After a failure: not before the logs have grown once more by what makes a compaction worth it.
-    fn compact_later(&self, log_bytes: u64) {
-        let at = log_bytes.saturating_add(self.options.compact_bytes_min);
+    fn compact_later(&self) {
+        let at = self.log_bytes().saturating_add(self.options.compact_bytes_min);
         self.compact_at_bytes.store(at, Ordering::Relaxed);
     }
 
@@ -322,7 +327,9 @@ impl Engine {
 
     /// What opening read of `shard`, if that is still the latest.
     pub(super) fn take_unclaimed(&self, shard: ShardId) -> Option<HashMap<Bytes, Bytes>> {
-        self.queue.lock().unclaimed.remove(&shard)
+        let mut queue = self.queue.lock();
+        let unclaimed = queue.claimed.insert(shard);
+        unclaimed.then(|| queue.unclaimed.remove(&shard).unwrap_or_default())
     }
 
     /// Reads the latest acknowledged values of `shard` from the files.
@@ -363,13 +370,13 @@ impl Engine {
     }
 
     pub(super) fn stats(&self) -> JournalStats {
-        let set = self.set.lock();
+        let snapshot_bytes = self.set.lock().snapshot.as_ref().map_or(0, |snapshot| snapshot.size_bytes);
         JournalStats {
             appends: self.status.appends.load(Ordering::Relaxed),
             syncs: self.status.syncs.load(Ordering::Relaxed),
             compactions: self.compactions.load(Ordering::Relaxed),
-            log_bytes: set.sealed_bytes() + self.status.end_bytes.load(Ordering::Relaxed),
-            snapshot_bytes: set.snapshot.as_ref().map_or(0, |snapshot| snapshot.size_bytes),
+            log_bytes: self.log_bytes(),
+            snapshot_bytes,
         }
     }
 
@@ -400,3 +407,5 @@ fn join(thread: JoinHandle<()>) {
 }
 
 const READ_ATTEMPTS_MAX: u32 = 16;
+/// Batches that a caller writes before it leaves the rest to the thread.
+const ROUNDS_MAX: u32 = 4;

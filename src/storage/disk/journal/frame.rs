@@ -13,7 +13,7 @@
 use bytes::{Buf, BufMut, Bytes};
 use crc_fast::{CrcAlgorithm, Digest};
 
-use crate::storage::{JournalRecord, ShardId};
+use crate::storage::ShardId;
 
 /// One append as read back.
 #[derive(Clone, Debug)]
@@ -48,23 +48,34 @@ impl Frame {
 
     /// The records in the order of the append; an item is an error when the bytes are not as many records as the frame
     /// says, and then it is the last one.
-    pub(super) fn records(&self) -> impl Iterator<Item = Result<JournalRecord, &'static str>> + use<> {
-        let (mut left, mut bytes) = (self.count, self.records.clone());
+    pub(super) fn records(&self) -> impl Iterator<Item = Result<RecordRef<'_>, &'static str>> {
+        let (mut left, mut bytes) = (self.count, &self.records[..]);
         std::iter::from_fn(move || {
             if left == 0 {
-                let trailing = bytes.has_remaining();
-                bytes.clear();
+                let trailing = !std::mem::take(&mut bytes).is_empty();
                 return trailing.then_some(Err("bytes follow the last record of a frame"));
             }
             left -= 1;
             let record = take_record(&mut bytes).ok_or("a record of a frame is cut off");
             if record.is_err() {
                 left = 0;
-                bytes.clear();
+                bytes = &[];
             }
             Some(record)
         })
     }
+
+    /// Shares `part`, which is of a record of this frame.
+    pub(super) fn share(&self, part: &[u8]) -> Bytes {
+        self.records.slice_ref(part)
+    }
+}
+
+/// A record where it lies in its frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RecordRef<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) value: Option<&'a [u8]>,
 }
 
 /// What stands before the checked part of a frame.
@@ -167,18 +178,14 @@ pub(super) const FRAME_BYTES_MIN: usize = HEAD_BYTES + BODY_BYTES_MIN as usize;
 /// More than the largest request that a gateway takes; bounds what a damaged length can ask for.
 pub(super) const FRAME_BODY_BYTES_MAX: u32 = 256 << 20;
 
-fn take_record(bytes: &mut Bytes) -> Option<JournalRecord> {
+fn take_record<'a>(bytes: &mut &'a [u8]) -> Option<RecordRef<'a>> {
     let key_bytes = bytes.try_get_u32().ok()? as usize;
-    let key = take(bytes, key_bytes)?;
+    let key = bytes.split_off(..key_bytes)?;
     let value = match bytes.try_get_i32().ok()? {
         -1 => None,
-        value_bytes => Some(take(bytes, usize::try_from(value_bytes).ok()?)?),
+        value_bytes => Some(bytes.split_off(..usize::try_from(value_bytes).ok()?)?),
     };
-    Some(JournalRecord { key, value })
-}
-
-fn take(bytes: &mut Bytes, length: usize) -> Option<Bytes> {
-    (length <= bytes.len()).then(|| bytes.split_to(length))
+    Some(RecordRef { key, value })
 }
 
 fn checksum(salt: u32, length: u32, body: &[u8]) -> u32 {
@@ -223,8 +230,8 @@ mod tests {
         let frame = parse(&bytes, 5).unwrap();
         assert_eq!((frame.shard, frame.sequence, frame.durable), (ShardId(7), 41, 40));
         let records: Vec<_> = frame.records().map(Result::unwrap).map(|record| (record.key, record.value)).collect();
-        let expected = [("a", Some("1")), ("", Some("")), ("gone", None)];
-        assert_eq!(records, expected.map(|(key, value)| (Bytes::from(key), value.map(Bytes::from))));
+        let expected: [(&[u8], Option<&[u8]>); 3] = [(b"a", Some(b"1")), (b"", Some(b"")), (b"gone", None)];
+        assert_eq!(records, expected);
     }
 
     #[test]

@@ -11,9 +11,9 @@ use bytes::{Buf, BufMut};
 /// What a journal file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileKind {
-    /// Appends in their order; the header's sequence is that of the first.
+    /// Appends in their order. The name's sequence is that of the first; the header is written before it is known.
     Log,
-    /// The latest value of each key; the header's sequence is the last append that it includes.
+    /// The latest value of each key; the sequence, in header and name, is the last append that it includes.
     Snapshot,
 }
 
@@ -23,6 +23,7 @@ pub(super) struct Header {
     pub(super) kind: FileKind,
     /// Random, of this file only: where the checksums of its frames begin.
     pub(super) salt: u32,
+    /// 0 in a log.
     pub(super) sequence: u64,
 }
 

@@ -9,15 +9,17 @@ use std::{
 
 use super::{
     frame::{Claim, FRAME_BYTES_MIN, Frame, FrameHead, HEAD_BYTES},
-    header::{FileKind, HEADER_BYTES, Header},
+    header::{FileKind, HEADER_BYTES, Header, parse_name},
 };
 use crate::storage::{StorageError, disk::files::io_error};
 
 /// A file under reading, from behind its header to `end`.
 #[derive(Debug)]
 pub(super) struct Reader {
-    pub(super) path: PathBuf,
-    pub(super) header: Header,
+    path: PathBuf,
+    pub(super) salt: u32,
+    /// Of a log its first append, of a snapshot its last.
+    pub(super) sequence: u64,
     input: BufReader<File>,
     /// Where the next frame begins, in bytes from the start of the file.
     offset: u64,
@@ -34,8 +36,8 @@ pub(super) enum Item {
 }
 
 impl Reader {
-    /// Opens a file and checks its header against `kind` and the name; `end` limits how far is read.
-    pub(super) fn open(path: &Path, kind: FileKind, end: Option<u64>) -> Result<Self, StorageError> {
+    /// Opens a file and checks its header against the name; `end` limits how far is read.
+    pub(super) fn open(path: &Path, end: Option<u64>) -> Result<Self, StorageError> {
         let unreadable = |error: io::Error| io_error("read", path, &error);
         let mut file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
@@ -47,13 +49,18 @@ impl Reader {
             }
             Err(error) => return Err(unreadable(error)),
         };
-        if super::header::parse_name(path) != Some((header.kind, header.sequence)) || header.kind != kind {
-            return Err(corrupt(path, 0, "the file's header and its name do not agree"));
-        }
+        let sequence = match (parse_name(path), header) {
+            (Some((FileKind::Log, sequence)), Header { kind: FileKind::Log, .. }) => sequence,
+            (Some(name), Header { kind: FileKind::Snapshot, sequence, .. }) if name == (header.kind, sequence) => {
+                sequence
+            }
+            _ => return Err(corrupt(path, 0, "the file's header and its name do not agree")),
+        };
         let input = BufReader::with_capacity(READ_BUFFER_BYTES, file);
         Ok(Self {
             path: path.to_owned(),
-            header,
+            salt: header.salt,
+            sequence,
             input,
             offset: HEADER_BYTES as u64,
             end: end.map_or(length, |end| end.min(length)),
@@ -82,7 +89,7 @@ impl Reader {
         };
         let mut body = vec![0; head.length as usize];
         self.input.read_exact(&mut body).map_err(|error| io_error("read", &self.path, &error))?;
-        match Frame::parse(head, body.into(), self.header.salt) {
+        match Frame::parse(head, body.into(), self.salt) {
             Ok(frame) => {
                 self.offset += HEAD_BYTES as u64 + u64::from(head.length);
                 Ok(Item::Frame(frame))
@@ -109,8 +116,9 @@ pub(super) struct Tail {
     pub(super) written_bytes: u64,
 }
 
-/// Looks through the bytes from `offset` to the end of the file for a frame that vouches for `sequence`. The cost is that of reading,
-/// because the checksum is only computed where length, version and sequence could be those of such a frame.
+/// Looks through the bytes from `offset` to the end of the file for a frame that vouches for `sequence`. The cost is
+/// that of reading, because the checksum is only computed where length, version and sequence could be those of such a
+/// frame.
 pub(super) fn examine_tail(path: &Path, salt: u32, offset: u64, sequence: u64) -> Result<Tail, StorageError> {
     let unreadable = |error: io::Error| io_error("read", path, &error);
     let file = File::open(path).map_err(unreadable)?;
@@ -145,8 +153,8 @@ pub(super) fn corrupt(path: &Path, offset: u64, what: &str) -> StorageError {
     StorageError::Corrupt(format!("{} at byte {offset}: {what}", path.display()))
 }
 
-/// Whether `bytes` could begin a frame that was written after `sequence` was durable, with at most `frames_before` frames
-/// between the two.
+/// Whether `bytes` could begin a frame that was written after `sequence` was durable, with at most `frames_before`
+/// frames between the two.
 fn plausible(bytes: &[u8], room_bytes: u64, sequence: u64, frames_before: u64) -> Option<FrameHead> {
     let (head, body) = bytes.split_first_chunk()?;
     let head = FrameHead::parse(*head, room_bytes)?;

@@ -36,7 +36,7 @@ pub(super) fn recover(files: &Files, dir: &Path, salt: u32) -> Result<Recovered,
     create_dir(files, dir)?;
     let mut listing = list(files, dir)?;
     let Some(set) = listing.supersede()? else {
-        let active = create_log(files, dir, FIRST_SEQUENCE, salt)?;
+        let active = prepare_log(files, dir, salt)?.publish(files, dir, FIRST_SEQUENCE)?;
         return Ok(Recovered { fold: Fold::new(), set: FileSet::default(), active });
     };
     let mut fold = Fold::new();
@@ -48,14 +48,26 @@ pub(super) fn recover(files: &Files, dir: &Path, salt: u32) -> Result<Recovered,
     Ok(Recovered { fold, set, active })
 }
 
-/// Begins a log whose first append will be `sequence`. It exists whole or not at all.
-pub(super) fn create_log(files: &Files, dir: &Path, sequence: u64, salt: u32) -> Result<ActiveLog, StorageError> {
-    let header = Header { kind: FileKind::Log, salt, sequence };
-    let path = log_path(dir, sequence);
-    let file = files.create(path.with_extension(EXTENSION_UNFINISHED))?;
-    file.write_at(&header.encode(), 0)?;
-    let file = files.publish(file, path)?;
-    Ok(ActiveLog { file, salt, end: LOG_START, next_sequence: sequence })
+/// A log without a name and a place in the order yet.
+pub(super) struct PreparedLog {
+    file: DiskFile,
+    salt: u32,
+}
+
+/// Does what takes time of beginning a log; what becomes of it after a crash is removed.
+pub(super) fn prepare_log(files: &Files, dir: &Path, salt: u32) -> Result<PreparedLog, StorageError> {
+    let file = files.create(dir.join(NEXT_LOG).with_extension(EXTENSION_UNFINISHED))?;
+    file.write_at(&Header { kind: FileKind::Log, salt, sequence: 0 }.encode(), 0)?;
+    file.sync()?;
+    Ok(PreparedLog { file, salt })
+}
+
+impl PreparedLog {
+    /// Makes it the log whose first append will be `sequence`, durably. It exists whole or not at all.
+    pub(super) fn publish(self, files: &Files, dir: &Path, sequence: u64) -> Result<ActiveLog, StorageError> {
+        let file = files.publish(self.file, log_path(dir, sequence))?;
+        Ok(ActiveLog { file, salt: self.salt, end: LOG_START, next_sequence: sequence })
+    }
 }
 
 /// The file of the log whose first append is `sequence`.
@@ -154,3 +166,5 @@ fn create_dir(files: &Files, dir: &Path) -> Result<(), StorageError> {
     fs::create_dir_all(dir).map_err(|error| io_error("create", dir, &error))?;
     dir.parent().map_or(Ok(()), |parent| files.sync_dir(parent))
 }
+
+const NEXT_LOG: &str = "next";

@@ -173,11 +173,12 @@ async fn frames_of_a_write_that_was_never_acknowledged_do_not_vouch_for_each_oth
     });
     let journal = open_with(dir.path(), options(Durability::Sync), Some(hook)).unwrap();
     journal.append(SHARD, vec![set("a", "1")]).await.unwrap();
-    let guard = stuck.lock();
-    let first = journal.append(SHARD, vec![set("a", "2")]);
-    std::thread::sleep(Duration::from_millis(50));
-    let batch = ["3", "4", "5"].map(|value| journal.append(SHARD, vec![set("a", value)]));
-    drop(guard);
+    let (first, batch) = {
+        let _guard = stuck.lock();
+        let first = journal.append(SHARD, vec![set("a", "2")]);
+        std::thread::sleep(Duration::from_millis(50));
+        (first, ["3", "4", "5"].map(|value| journal.append(SHARD, vec![set("a", value)])))
+    };
     first.await.unwrap();
     let before = journal.stats().log_bytes;
     for append in batch {
@@ -273,7 +274,7 @@ async fn a_crash_at_any_step_of_a_compaction_loses_nothing() {
     }
     armed.store(false, Ordering::SeqCst);
     drop(journal);
-    let images = images.lock();
+    let images = std::mem::take(&mut *images.lock());
     for step in ["Create", "Rename", "Sync of", "SyncDir", "Remove"] {
         assert!(images.iter().any(|(name, _)| name.contains(step)), "no step {step}");
     }
@@ -497,11 +498,12 @@ async fn what_waits_behind_a_failed_append_fails_with_it() {
     };
     let journal = open_with(dir.path(), options(Durability::Sync), Some(hook)).unwrap();
     fails.store(true, Ordering::SeqCst);
-    let guard = gate.lock();
-    let first = journal.append(SHARD, vec![set("a", "1")]);
-    std::thread::sleep(Duration::from_millis(50));
-    let behind = journal.append(SHARD, vec![set("a", "2")]);
-    drop(guard);
+    let (first, behind) = {
+        let _guard = gate.lock();
+        let first = journal.append(SHARD, vec![set("a", "1")]);
+        std::thread::sleep(Duration::from_millis(50));
+        (first, journal.append(SHARD, vec![set("a", "2")]))
+    };
     assert!(first.await.is_err());
     assert!(behind.await.is_err());
     assert_eq!(content(&journal, SHARD).await, Content::new());
@@ -595,6 +597,18 @@ async fn a_closed_journal_refuses_appends_and_still_replays() {
     assert_eq!(content(&journal, SHARD).await, contents(&[("a", "1")]));
 }
 
+#[tokio::test]
+async fn opening_reads_the_files_once_for_all_shards() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).unwrap().append(SHARD, vec![set("a", "1")]).await.unwrap();
+    let journal = open(dir.path()).unwrap();
+    // What is read again from here on would not be found.
+    fs::remove_file(log_of(dir.path())).unwrap();
+    assert_eq!(content(&journal, OTHER).await, Content::new());
+    assert_eq!(content(&journal, SHARD).await, contents(&[("a", "1")]));
+    assert!(journal.replay(SHARD).await.is_err());
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Append(u16, Vec<(u8, Option<u8>)>),
@@ -605,8 +619,10 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let record = (0..20_u8, proptest::option::weighted(0.8, any::<u8>()));
+    let append = (0..3_u16, proptest::collection::vec(record, 0..20));
+    let append = append.prop_map(|(shard, records)| Step::Append(shard, records));
     prop_oneof![
-        10 => (0..3_u16, proptest::collection::vec(record, 0..20)).prop_map(|(shard, records)| Step::Append(shard, records)),
+        10 => append,
         1 => any::<bool>().prop_map(Step::Reopen),
         1 => Just(Step::Crash),
         1 => (0..3_u16).prop_map(Step::Replay),
@@ -658,7 +674,8 @@ proptest! {
                         let names = files_of(dir.path());
                         let compactions = journal.stats().compactions;
                         let copy = std::panic::catch_unwind(|| image(dir.path()));
-                        if let Ok(copy) = copy && names == files_of(dir.path()) && compactions == journal.stats().compactions {
+                        let same = names == files_of(dir.path()) && compactions == journal.stats().compactions;
+                        if let Ok(copy) = copy && same {
                             break copy;
                         }
                     };

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::{
     contents::{LOG_START, StoredFile},
     frame::FrameBuilder,
-    recover::{ActiveLog, create_log, log_path},
+    recover::{ActiveLog, PreparedLog, log_path},
 };
 use crate::{
     config::Durability,
@@ -109,10 +109,6 @@ impl Writer {
         (self.log.file.path().to_owned(), self.log.end)
     }
 
-    pub(super) fn end_bytes(&self) -> u64 {
-        self.log.end
-    }
-
     pub(super) fn unsynced_bytes(&self) -> u64 {
         self.log.end - self.synced_end
     }
@@ -170,7 +166,7 @@ impl Writer {
 
     /// Ends the newest log, all of it durable, and begins the next. When that fails, appends go on in the old one. None
     /// when nothing is in the newest log: the next would have its name.
-    pub(super) fn roll(&mut self, salt: u32) -> Result<Option<StoredFile>, StorageError> {
+    pub(super) fn roll(&mut self, prepared: PreparedLog) -> Result<Option<StoredFile>, StorageError> {
         self.recover()?;
         if self.log.end == LOG_START {
             return Ok(None);
@@ -181,7 +177,7 @@ impl Writer {
             self.log.file.truncate(self.log.end).or_else(|error| self.fail(error))?;
         }
         let next = self.log.next_sequence;
-        let log = match create_log(&self.files, &self.dir, next, salt) {
+        let log = match prepared.publish(&self.files, &self.dir, next) {
             Ok(log) => log,
             Err(error) => {
                 self.stray = Some(log_path(&self.dir, next));
@@ -219,7 +215,8 @@ impl Writer {
         if let Err(error) = self.try_recover() {
             return self.fail(error);
         }
-        tracing::info!(file = %self.log.file.path().display(), offset = self.log.end, "the journal takes appends again");
+        let (file, offset) = (self.log.file.path(), self.log.end);
+        tracing::info!(file = %file.display(), offset, "the journal takes appends again");
         *self.status.broken.lock() = None;
         Ok(())
     }

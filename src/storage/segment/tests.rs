@@ -1,0 +1,145 @@
+//! What every segment store must do.
+
+use std::{io::IoSlice, sync::Arc};
+
+use super::*;
+use crate::{
+    config::Durability,
+    storage::{disk::DiskSegments, memory::MemorySegments},
+};
+
+fn on_every_store(test: impl Fn(&dyn SegmentStore)) {
+    test(&MemorySegments::new(1 << 30));
+    let directory = tempfile::tempdir().unwrap();
+    // Two descriptors: almost everything is closed again behind the caller's back.
+    test(&DiskSegments::open_for(directory.path(), Durability::Os, 2).unwrap());
+}
+
+fn orders() -> TopicPartition {
+    TopicPartition::new("orders", 0)
+}
+
+fn append(file: &Arc<dyn SegmentFile>, bytes: &[u8]) -> u64 {
+    file.append(&[IoSlice::new(&bytes[..bytes.len() / 2]), IoSlice::new(&bytes[bytes.len() / 2..])]).unwrap()
+}
+
+#[test]
+fn what_was_appended_can_be_read_in_any_piece() {
+    on_every_store(|store| {
+        let file = store.open(&orders(), "0.log", OpenMode::Create).unwrap();
+        let mut all = Vec::new();
+        for index in 0..200_u32 {
+            let piece: Vec<u8> = (0..index * 7).map(|byte| (byte % 251) as u8).collect();
+            assert_eq!(append(&file, &piece), all.len() as u64);
+            all.extend_from_slice(&piece);
+        }
+        assert_eq!(file.size_bytes(), all.len() as u64);
+        for (from, length) in [(0, 1), (0, all.len()), (70_000, 5), (60_000, 20_000), (100, 100_000)] {
+            let end = (from + length).min(all.len());
+            assert_eq!(&file.read(from as u64, length).unwrap()[..], &all[from..end], "{from} {length}");
+        }
+        assert!(file.read(all.len() as u64, 10).unwrap().is_empty());
+        assert!(file.read(u64::MAX / 2, 10).unwrap().is_empty());
+        file.seal();
+        file.sync().unwrap();
+        assert_eq!(&file.read(65_000, 2_000).unwrap()[..], &all[65_000..67_000]);
+        let again = store.open(&orders(), "0.log", OpenMode::Existing).unwrap();
+        assert_eq!(again.size_bytes(), all.len() as u64);
+    });
+}
+
+#[test]
+fn a_truncated_file_goes_on_from_there() {
+    on_every_store(|store| {
+        let file = store.open(&orders(), "0.log", OpenMode::Create).unwrap();
+        for _ in 0..3 {
+            append(&file, &[7; 60_000]);
+        }
+        file.truncate(100_000).unwrap();
+        assert_eq!(file.size_bytes(), 100_000);
+        assert_eq!(append(&file, b"tail"), 100_000);
+        assert_eq!(&file.read(99_998, 100).unwrap()[..], b"\x07\x07tail");
+        file.truncate(0).unwrap();
+        assert_eq!(append(&file, b"new"), 0);
+        assert_eq!(&file.read(0, 100).unwrap()[..], b"new");
+    });
+}
+
+#[test]
+fn small_files_are_replaced_whole() {
+    on_every_store(|store| {
+        assert_eq!(store.read_whole(&orders(), "x").unwrap(), None);
+        for contents in [b"first".as_slice(), b"", b"second"] {
+            store.write_whole(&orders(), "x", contents, contents.is_empty()).unwrap();
+            assert_eq!(store.read_whole(&orders(), "x").unwrap().as_deref(), Some(contents));
+        }
+        store.sync_directory(&orders()).unwrap();
+        store.delete(&orders(), "x").unwrap();
+        store.delete(&orders(), "x").unwrap();
+        assert_eq!(store.read_whole(&orders(), "x").unwrap(), None);
+    });
+}
+
+#[test]
+fn directories_appear_with_their_first_file_and_go_whole() {
+    on_every_store(|store| {
+        assert_eq!(store.list(&orders()).unwrap(), []);
+        assert!(matches!(store.open(&orders(), "0.log", OpenMode::Existing), Err(StorageError::Corrupt(_))));
+        assert_eq!(store.partitions().unwrap(), []);
+        let file = store.open(&orders(), "0.log", OpenMode::CreateTransient).unwrap();
+        append(&file, b"records");
+        store.write_whole(&orders(), "meta", b"m", true).unwrap();
+        let names: Vec<_> =
+            store.list(&orders()).unwrap().into_iter().map(|file| (file.name, file.size_bytes)).collect();
+        assert_eq!(names, [("0.log".to_owned(), 7), ("meta".to_owned(), 1)]);
+        assert_eq!(store.partitions().unwrap(), [orders()]);
+        assert!(store.size_bytes().unwrap() >= 8);
+        store.delete_partition(&orders()).unwrap();
+        store.delete_partition(&orders()).unwrap();
+        assert_eq!((store.list(&orders()).unwrap(), store.partitions().unwrap()), (vec![], vec![]));
+    });
+}
+
+#[test]
+fn many_files_share_few_descriptors() {
+    on_every_store(|store| {
+        let files: Vec<_> = (0..100)
+            .map(|index| store.open(&TopicPartition::new("many", index), "0.log", OpenMode::Create).unwrap())
+            .collect();
+        for round in 0..3_u8 {
+            for file in &files {
+                append(file, &[round; 10]);
+            }
+        }
+        for file in &files {
+            assert_eq!(&file.read(5, 20).unwrap()[..], [[0; 5].as_slice(), &[1; 10], &[2; 5]].concat());
+        }
+    });
+}
+
+#[test]
+fn names_never_leave_their_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = DiskSegments::open(directory.path(), 16).unwrap();
+    let long = "x".repeat(250);
+    for topic in ["", "..", "a/b", "a\0b", "ä", &long] {
+        let partition = TopicPartition::new(topic, 0);
+        let result = store.open(&partition, "0.log", OpenMode::Create);
+        assert_eq!(result.is_err(), topic != "..", "{topic}");
+    }
+    for name in ["", "../x", ".hidden", "a/b"] {
+        assert!(store.write_whole(&orders(), name, b"", false).is_err(), "{name}");
+    }
+    assert!(store.list(&TopicPartition::new("orders", -1)).is_err());
+}
+
+#[test]
+fn a_deletion_that_a_crash_cut_short_is_finished() {
+    let directory = tempfile::tempdir().unwrap();
+    let doomed = directory.path().join("topics/.deleted-1-0");
+    std::fs::create_dir_all(&doomed).unwrap();
+    std::fs::write(doomed.join("0.log"), b"x").unwrap();
+    let store = DiskSegments::open(directory.path(), 16).unwrap();
+    assert!(!doomed.exists());
+    assert_eq!(store.partitions().unwrap(), []);
+}
