@@ -38,8 +38,8 @@ fn sigterm_drains_in_time_while_clients_wait() {
         // A long poll, a member that waits for the others of its group, a connection that says nothing, and one
         // that is in the middle of a frame.
         let poll = client.send(12, &fetch_request("topic", 0, 0).with_max_wait_ms(60_000));
-        let (mut first, mut second) = groups::pair(&gateway, "group");
-        let join = second.send_join();
+        let (mut first, second) = groups::pair(&gateway, "group");
+        let join = first.send_join();
         await_state(&mut gateway.connect(), "group", "PreparingRebalance");
         let _silent = gateway.connect();
         let mut halfway = gateway.connect();
@@ -50,7 +50,7 @@ fn sigterm_drains_in_time_while_clients_wait() {
         let (status, took) = gateway.terminate(Duration::from_secs(15));
         assert_eq!(status.code(), Some(0), "{storage}: {status}");
         assert!(took < Duration::from_secs(5), "{storage}: {took:?}");
-        drop((poll, join, &mut first));
+        drop((poll, join, second));
         assert!(Client::try_connect(gateway.address).is_err(), "it does not listen any more");
     }
 }
@@ -83,13 +83,14 @@ fn what_was_in_flight_at_sigterm_is_answered_and_kept() {
 #[test]
 fn a_joining_member_is_told_to_come_again_at_sigterm() {
     let mut gateway = Gateway::options().storage("disk").start();
-    let (first, mut second) = groups::pair(&gateway, "group");
-    let join = second.send_join();
+    let (mut first, second) = groups::pair(&gateway, "group");
+    // A leader that joins again wants a rebalance.
+    let join = first.send_join();
     await_state(&mut gateway.connect(), "group", "PreparingRebalance");
     let (status, _) = gateway.terminate(Duration::from_secs(15));
     assert_eq!(status.code(), Some(0));
     // A retriable error, or no answer at all; never a generation that did not come about.
-    if let Ok(Some(frame)) = second.client.try_read_frame() {
+    if let Ok(Some(frame)) = first.client.try_read_frame() {
         // Correlation id, no tags, throttle time, then the error.
         let code = i16::from_be_bytes([frame[9], frame[10]]);
         assert!(matches!(code, 14..=16 | 27), "error code {code} of join {join}");
@@ -97,7 +98,7 @@ fn a_joining_member_is_told_to_come_again_at_sigterm() {
     gateway.run();
     let described = groups::describe(&mut gateway.connect(), "group");
     assert_eq!((&*described.group_state, described.members.len()), ("Stable", 2));
-    drop(first);
+    drop(second);
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn schema_registry_multiple_schemas() {
         let id = registry.register(&schema);
         registry.check(&schema, id).unwrap();
     }
-    let text = json!({"schemaType": "JSON", "schema": json!({"type": "object", "title": "Text"}).to_string()});
+    let text = json!({"schemaType": "JSON", "schema": json!({"$schema": JSON_SCHEMA, "type": "object"}).to_string()});
     let (status, answer) = registry.post("/subjects/json-value/versions", &text);
     assert_eq!(status, 200, "{answer}");
     let subjects = registry.get("/subjects");
@@ -218,7 +218,7 @@ impl Registry {
             process.assert_alive();
             let output = process.output();
             let listening = output.split_once("Listening on: http://").map(|(_, rest)| rest);
-            let address = listening.and_then(|rest| rest.split(|c: char| c.is_whitespace()).next()?.parse().ok());
+            let address = listening.and_then(|rest| rest.split_whitespace().next()?.trim_end_matches('.').parse().ok());
             if let (Some(address), true) = (address, output.contains("storage bootstrapped in")) {
                 break address;
             }
@@ -386,4 +386,5 @@ fn out_of_range(gateway: &Gateway) -> f64 {
 
 /// Where Apicurio keeps its schemas: one partition, one record a change.
 const JOURNAL: &str = "kafkasql-journal";
+const JSON_SCHEMA: &str = "http://json-schema.org/draft-07/schema#";
 const START_PATIENCE: Duration = Duration::from_secs(120);

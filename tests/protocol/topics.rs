@@ -136,6 +136,27 @@ fn topics_are_created_as_they_were_asked_for() {
 }
 
 #[test]
+fn metadata_finds_topics_by_id() {
+    let gateway = Gateway::start();
+    let mut client = gateway.connect();
+    let name = unique("topic");
+    let id = topics::create(&mut client, &name, 2);
+    let unknown = uuid::Uuid::from_u128(77);
+    for version in [12, 13] {
+        // Java leaves the name empty, others say null.
+        for no_name in [None, Some(topic_name(""))] {
+            let asked = |id| MetadataRequestTopic::default().with_topic_id(id).with_name(no_name.clone());
+            let request = MetadataRequest::default().with_topics(Some(vec![asked(id), asked(unknown)]));
+            let found = client.call(version, &request).topics;
+            let of = |id| found.iter().find(|topic| topic.topic_id == id).unwrap_or_else(|| panic!("{id}: {found:?}"));
+            assert_eq!((of(id).error_code, of(id).partitions.len()), (0, 2));
+            assert_eq!(of(id).name.as_ref().map(|found| found.to_string()), Some(name.clone()));
+            assert_eq!((of(unknown).error_code, of(unknown).name.clone()), (UNKNOWN_TOPIC_ID, None));
+        }
+    }
+}
+
+#[test]
 fn metadata_creates_a_topic_when_asked_to() {
     let gateway = Gateway::start();
     let mut client = gateway.connect();
