@@ -68,7 +68,7 @@ pub trait SegmentFile: Send + Sync + 'static {
     fn read(&self, position: u64, length: usize) -> Result<Bytes, StorageError>;
 
     /// Makes everything appended before the call durable. After an error nothing is known of what was not durable
-    /// before, the descriptor is given up, and appends are refused until [`truncate`](Self::truncate) worked.
+    /// before, the descriptor is given up, and appends and syncs are refused until [`truncate`](Self::truncate) worked.
     fn sync(&self) -> Result<(), StorageError>;
 
     /// Cuts the file to `size_bytes` through a new descriptor and makes that durable; appends may go on.

@@ -196,6 +196,51 @@ async fn a_closed_log_says_so_to_everybody() {
     assert_eq!(bench.store.partitions().unwrap(), []);
 }
 
+#[tokio::test]
+async fn a_stop_after_a_failed_sync_vouches_for_nothing() {
+    let (bench, faults) = faulty();
+    let log = bench.open();
+    let kept = log.append(batch_of(1, 10), 0).unwrap();
+    log.wait_durable(kept.ticket).await.unwrap();
+    faults.syncs.store(true, Ordering::SeqCst);
+    faults.truncates.store(true, Ordering::SeqCst);
+    let lost = log.append(batch_of(1, 10), 0).unwrap();
+    let wait = log.wait_durable(lost.ticket);
+    log.close().ok();
+    assert!(wait.await.is_err());
+    assert_eq!(bench.store.read_whole(log.partition(), "recovery-checkpoint").unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_appended_while_the_log_closes_is_answered_truly() {
+    for _ in 0..20 {
+        let bench = Bench::memory();
+        let log = bench.open();
+        let tasks: Vec<_> = (0..8)
+            .map(|_| {
+                let log = Arc::clone(&log);
+                tokio::spawn(async move {
+                    let mut durable = 0;
+                    while let Ok(appended) = log.append(batch_of(1, 10), 0) {
+                        if log.wait_durable(appended.ticket).await.is_ok() {
+                            durable = durable.max(appended.last_offset + 1);
+                        }
+                    }
+                    durable
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let closing = Arc::clone(&log);
+        tokio::task::spawn_blocking(move || closing.close().unwrap()).await.unwrap();
+        let mut durable = 0;
+        for task in tasks {
+            durable = durable.max(task.await.unwrap());
+        }
+        assert!(bench.open().offsets().log_end >= durable);
+    }
+}
+
 #[test]
 fn an_idle_partition_is_small() {
     assert!(size_of::<PartitionLog>() <= 1024, "{}", size_of::<PartitionLog>());

@@ -36,6 +36,8 @@ struct Handle {
     file: Option<Arc<File>>,
     /// A sync failed, or a torn write could not be cut: no appends before a truncation.
     refuses: bool,
+    /// A sync failed: another one would succeed and mean nothing.
+    sync_failed: bool,
 }
 
 impl DiskFile {
@@ -142,7 +144,13 @@ impl SegmentFile for DiskFile {
     }
 
     fn sync(&self) -> Result<(), StorageError> {
-        let file = self.file(&mut self.handle.lock())?;
+        let file = {
+            let mut handle = self.handle.lock();
+            if handle.sync_failed {
+                return Err(StorageError::Unavailable(format!("{} was not synced", self.path.display())));
+            }
+            self.file(&mut handle)?
+        };
         self.dirty.store(false, Ordering::Relaxed);
         match file.sync_data() {
             Ok(()) => Ok(()),
@@ -150,6 +158,7 @@ impl SegmentFile for DiskFile {
                 // The kernel reports a lost write once: a second sync of this descriptor would lie.
                 let mut handle = self.handle.lock();
                 handle.refuses = true;
+                handle.sync_failed = true;
                 self.close(&mut handle);
                 Err(failure("sync", &self.path, &error))
             }
@@ -164,6 +173,7 @@ impl SegmentFile for DiskFile {
         match cut {
             Ok(()) => {
                 handle.refuses = false;
+                handle.sync_failed = false;
                 self.dirty.store(false, Ordering::Relaxed);
                 self.size_bytes.store(size_bytes, Ordering::Release);
                 Ok(())
