@@ -122,25 +122,32 @@ impl SegmentFile for DiskFile {
     }
 
     fn read(&self, position: u64, length: usize) -> Result<Bytes, StorageError> {
+        let mut buffer = Vec::new();
+        self.read_into(position, length, &mut buffer)?;
+        Ok(Bytes::from(buffer))
+    }
+
+    fn read_into(&self, position: u64, length: usize, buffer: &mut Vec<u8>) -> Result<(), StorageError> {
+        buffer.clear();
         let available = self.size_bytes().saturating_sub(position);
         let length = usize::try_from(available).unwrap_or(usize::MAX).min(length);
         if length == 0 {
-            return Ok(Bytes::new());
+            return Ok(());
         }
         self.descriptors.make_room();
         let file = self.file(&mut self.handle.lock())?;
-        let mut buffer = Vec::with_capacity(length);
+        buffer.reserve_exact(length);
         while buffer.len() < length {
             let at = position + buffer.len() as u64;
-            match rustix::io::pread(&*file, rustix::buffer::spare_capacity(&mut buffer), at) {
+            match rustix::io::pread(&*file, rustix::buffer::spare_capacity(buffer), at) {
                 Ok(0) => break,
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(failure("read", &self.path, &error.into())),
             }
         }
-        // The allocator may have given more than was asked for.
+        // The buffer may have had room for more than was asked for.
         buffer.truncate(length);
-        Ok(Bytes::from(buffer))
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), StorageError> {
