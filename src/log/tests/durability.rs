@@ -12,12 +12,11 @@ use super::{
 use crate::{
     config::Durability,
     log::{AppendError, Isolation, LogError, PartitionLog, Waiter},
-    storage::memory::MemorySegments,
 };
 
 fn faulty() -> (Bench, Arc<Faults>) {
     let faults = Arc::new(Faults::default());
-    let inner = Arc::new(MemorySegments::new(1 << 30));
+    let inner = Bench::memory().store;
     (Bench::over(Arc::new(FaultyStore { inner, faults: Arc::clone(&faults) })), faults)
 }
 
@@ -169,7 +168,7 @@ async fn a_full_disk_refuses_writes_and_resumes_by_itself() {
 
 #[test]
 fn memory_is_capped() {
-    let bench = Bench::over(Arc::new(MemorySegments::new(300_000)));
+    let bench = Bench::memory_of(300_000);
     let log = bench.open();
     let refused = (0..100).find_map(|_| log.append(batch_of(1, 10_000), 0).err()).unwrap();
     assert!(matches!(refused, AppendError::Storage(crate::storage::StorageError::Full(_))));
