@@ -78,11 +78,12 @@ impl PartitionLog {
         let written = active.file.append(&[IoSlice::new(&encoded), IoSlice::new(batch.payload)]);
         let mut state = self.state.lock();
         let result = match (written, &state.status) {
-            // A sync failed meanwhile, or the log was closed: what was written is cut off.
+            // A sync failed meanwhile: what was written is cut off.
             (_, Status::Failed { reason, .. }) => Err(AppendError::Storage(reason.clone())),
-            (_, Status::Closed) => Err(AppendError::Closed),
             (Err(error), Status::Open) => Err(self.append_failed(&mut state, error)),
-            (Ok(position), Status::Open) => {
+            (Err(_), Status::Closed) => Err(AppendError::Closed),
+            // Whoever closes the log waits for this append and makes it durable.
+            (Ok(position), Status::Open | Status::Closed) => {
                 self.commit(&mut state, config, &header, &active, position);
                 Ok(Appended {
                     base_offset: header.base_offset,

@@ -107,7 +107,7 @@ impl PartitionLog {
         if ticket.offset <= state.high_watermark.offset {
             return Ok(None);
         }
-        if matches!(state.status, Status::Closed) {
+        if state.has_ended {
             return Err(LogError::Closed(self.partition.clone()));
         }
         let (sender, receiver) = oneshot::channel();
@@ -151,6 +151,7 @@ impl PartitionLog {
     }
 
     fn end(&self, mut state: MutexGuard<'_, State>) {
+        state.has_ended = true;
         for (_, wait) in state.waits.drain(..) {
             let _ = wait.send(Err(LogError::Closed(self.partition.clone())));
         }
@@ -190,11 +191,12 @@ impl PartitionLog {
     }
 
     /// Flushes in this thread: for the start, when nobody else has the log.
-    pub(super) fn flush_now(&self) -> Result<(), StorageError> {
+    pub(super) fn flush_now(&self, with_checkpoint: bool) -> Result<(), StorageError> {
         let mut state = self.state.lock();
         let end = state.end;
-        let flush = self.plan(&mut state, end, false);
+        let flush = self.plan(&mut state, end, with_checkpoint);
         drop(state);
+        self.store.sync_directory(&self.partition)?;
         self.run(&flush)?;
         self.complete(&mut self.state.lock(), &flush);
         Ok(())
@@ -259,7 +261,7 @@ impl PartitionLog {
     }
 
     /// Decides what a flush up to `target` covers.
-    fn plan(&self, state: &mut State, target: Point, is_last: bool) -> Flush {
+    fn plan(&self, state: &mut State, target: Point, with_checkpoint: bool) -> Flush {
         let is_covered = |segment: &&Arc<Segment>| {
             let is_before = segment.base_offset < target.segment;
             segment.base_offset >= state.durable.segment
@@ -271,7 +273,7 @@ impl PartitionLog {
             last if last.segment == target.segment => target.position.saturating_sub(last.position),
             _ => target.position,
         };
-        if (is_last || since >= CHECKPOINT_BYTES)
+        if (with_checkpoint || since >= CHECKPOINT_BYTES)
             && target == state.end
             && let Some(active) = state.segments.last()
         {

@@ -79,6 +79,8 @@ pub(super) struct State {
     pub(super) cut_at: i64,
     /// Who waits until the records below an offset are durable.
     pub(super) waits: VecDeque<(i64, oneshot::Sender<Result<(), LogError>>)>,
+    /// The log was closed or deleted, and nothing will become durable any more.
+    pub(super) has_ended: bool,
     /// A flush is queued or under way.
     pub(super) is_flushing: bool,
     /// Files were created or removed that no directory sync has seen.
@@ -98,6 +100,7 @@ pub(super) enum Status {
         reason: StorageError,
         tried_at: Option<Duration>,
     },
+    /// Closed or deleted, or about to be.
     Closed,
 }
 
@@ -155,7 +158,8 @@ impl PartitionLog {
             cut_at: 0,
             waits: VecDeque::new(),
             is_flushing: false,
-            directory_dirty: is_scanned,
+            has_ended: false,
+            directory_dirty: false,
             rolled: None,
             active_since_ms: context.clock.wall_ms(),
             segments: recovered.segments,
@@ -173,11 +177,12 @@ impl PartitionLog {
             hints: Mutex::default(),
             me: Weak::clone(me),
         });
+        let is_much = recovered.scanned_bytes >= CHECKPOINT_WORTH_BYTES;
         match log.context.durability {
-            _ if !is_scanned => {}
             // What a killed process had written is visible now; it must not vanish with a power cut after that.
-            Durability::Sync => log.flush_now().map_err(storage)?,
-            Durability::Os => log.checkpoint_later(),
+            Durability::Sync if is_scanned => log.flush_now(is_much).map_err(storage)?,
+            Durability::Os if is_much => log.checkpoint_later(),
+            _ => {}
         }
         Ok(log)
     }
@@ -268,3 +273,6 @@ impl State {
         self.segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1)
     }
 }
+
+/// What a start has read is not read again by the next when it was this much.
+const CHECKPOINT_WORTH_BYTES: u64 = 1 << 20;

@@ -81,6 +81,9 @@ impl Producers {
         if !header.has_producer_id() || header.attributes.is_control() {
             return;
         }
+        if self.entries.len() >= PRODUCERS_MAX && !self.entries.contains_key(&header.producer_id) {
+            self.forget_oldest();
+        }
         let producer = self.entries.entry(header.producer_id).or_insert_with(|| Producer {
             epoch: header.producer_epoch,
             last_timestamp_ms: NO_TIMESTAMP,
@@ -109,6 +112,19 @@ impl Producers {
         if self.entries.is_empty() {
             self.entries = HashMap::new();
         }
+    }
+
+    /// Makes room: a client may name any number of producers. Forgets a tenth, the longest idle ones.
+    fn forget_oldest(&mut self) {
+        let mut times: Vec<i64> = self.entries.values().map(|producer| producer.last_timestamp_ms).collect();
+        let (_, cut, _) = times.select_nth_unstable(PRODUCERS_MAX / 10);
+        let cut = *cut;
+        let mut excess = PRODUCERS_MAX / 10;
+        self.entries.retain(|_, producer| {
+            let goes = excess > 0 && producer.last_timestamp_ms <= cut;
+            excess -= usize::from(goes);
+            !goes
+        });
     }
 
     pub(super) fn list(&self) -> Vec<ProducerInfo> {
@@ -238,6 +254,8 @@ fn sequence_before(sequence: i32, by: i32) -> i32 {
 
 /// `ProducerStateEntry.NUM_BATCHES_TO_RETAIN`: as many as a client may have in flight.
 const BATCHES_MAX: usize = 5;
+/// Producers remembered for a partition.
+const PRODUCERS_MAX: usize = 50_000;
 const SNAPSHOT_VERSION: i16 = 1;
 const SNAPSHOT_ENTRY_BYTES: usize = 46;
 

@@ -42,7 +42,7 @@ pub struct ReadResult {
 /// Places where reads ended: the next fetch of a consumer begins there, and needs no index.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
-    points: [Point; 4],
+    points: [Point; 8],
     oldest: usize,
 }
 
@@ -166,7 +166,7 @@ impl PartitionLog {
         if available == 0 {
             return Ok(None);
         }
-        let wanted = bytes_max.min(available);
+        let wanted = bytes_max.min(READ_BYTES_MAX).min(available);
         let mut records = self.whole_batches(view, at, floor, position, wanted)?;
         if records.0.is_empty() && min_one_batch {
             let first = segment.file.read(position, BatchHeader::SIZE).map_err(ReadError::Storage)?;
@@ -316,3 +316,5 @@ impl From<StorageError> for ReadError {
 }
 
 const ATTEMPTS_MAX: u32 = 3;
+/// Bound of one read, whatever a client asks for; a single batch may be larger.
+const READ_BYTES_MAX: usize = 64 << 20;

@@ -96,7 +96,7 @@ pub(super) fn recover(
         }
         return Ok(Recovered::empty(log_start_floor));
     }
-    delete_stale(store, partition, &files, end.offset)?;
+    delete_stale(store, partition, &files, &bases)?;
     recovery.epochs.truncate_end(end.offset);
     Ok(Recovered {
         segments,
@@ -237,16 +237,17 @@ impl Recovery<'_> {
     }
 }
 
-/// Snapshots of a time that is no more, and what a crash left of a replaced file.
+/// Snapshots that no segment begins with, whose state the checkpoint or the records hold, and what a crash left of a
+/// replaced file.
 fn delete_stale(
     store: &dyn SegmentStore,
     partition: &TopicPartition,
     files: &[FileEntry],
-    log_end: i64,
+    bases: &[i64],
 ) -> Result<(), StorageError> {
     for file in files {
-        let is_beyond = offset_of(&file.name, "snapshot").is_some_and(|offset| offset > log_end);
-        if is_beyond || file.name.ends_with(".tmp") {
+        let is_stray = offset_of(&file.name, "snapshot").is_some_and(|offset| !bases.contains(&offset));
+        if is_stray || file.name.ends_with(".tmp") {
             store.delete(partition, &file.name)?;
         }
     }

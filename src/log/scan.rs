@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
-
 use crate::{
     model::batch::{BatchHeader, checksum},
     storage::{StorageError, segment::SegmentFile},
@@ -43,7 +41,7 @@ pub(super) struct Scanner<'a> {
     /// The batch before `position`, while nobody has compared its checksum.
     unverified: Option<(BatchHeader, u64)>,
     chunk_bytes: usize,
-    buffer: Bytes,
+    buffer: Vec<u8>,
     buffer_at: u64,
 }
 
@@ -69,7 +67,7 @@ impl<'a> Scanner<'a> {
             verify,
             unverified: None,
             chunk_bytes,
-            buffer: Bytes::new(),
+            buffer: Vec::new(),
             buffer_at: 0,
         }
     }
@@ -197,9 +195,7 @@ impl<'a> Scanner<'a> {
             position >= self.buffer_at && position + length as u64 <= self.buffer_at + self.buffer.len() as u64;
         if !is_inside {
             let ahead = usize::try_from(self.end.saturating_sub(position)).unwrap_or(usize::MAX);
-            // Whatever was there before goes first: never two chunks at once.
-            self.buffer = Bytes::new();
-            self.buffer = self.file.read(position, self.chunk_bytes.max(length).min(ahead))?;
+            self.file.read_into(position, self.chunk_bytes.max(length).min(ahead), &mut self.buffer)?;
             self.buffer_at = position;
         }
         let from = usize::try_from(position - self.buffer_at).unwrap_or(usize::MAX);

@@ -79,8 +79,16 @@ pub trait SegmentFile: Send + Sync + 'static {
     /// Up to `length` bytes from `position` on, fewer only at the end of the file.
     fn read(&self, position: u64, length: usize) -> Result<Bytes, StorageError>;
 
+    /// The same into a buffer that can be used again and again, its former contents replaced.
+    fn read_into(&self, position: u64, length: usize, buffer: &mut Vec<u8>) -> Result<(), StorageError> {
+        let bytes = self.read(position, length)?;
+        buffer.clear();
+        buffer.extend_from_slice(&bytes);
+        Ok(())
+    }
+
     /// Makes everything appended before the call durable. After an error nothing is known of what was not durable
-    /// before, the descriptor is given up, and appends are refused until [`truncate`](Self::truncate) worked.
+    /// before, the descriptor is given up, and appends and syncs are refused until [`truncate`](Self::truncate) worked.
     fn sync(&self) -> Result<(), StorageError>;
 
     /// Cuts the file to `size_bytes` through a new descriptor and makes that durable; appends may go on.

@@ -45,3 +45,15 @@ fn kafkas_snapshot_keeps_the_last_batch() {
         assert_eq!(Producers::parse_snapshot(&damaged), None);
     }
 }
+
+#[test]
+fn any_number_of_producers_takes_bounded_memory() {
+    let mut producers = Producers::default();
+    let count = PRODUCERS_MAX as i64 * 2;
+    let sample = header(0, 0, 0, 0);
+    for id in 0..count {
+        producers.note(&BatchHeader { producer_id: id, max_timestamp_ms: id, ..sample });
+    }
+    assert!(producers.entries.len() <= PRODUCERS_MAX);
+    assert!(producers.check(&header(count - 1, 0, 0, 0)).unwrap().is_some());
+}

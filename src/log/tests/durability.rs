@@ -12,12 +12,11 @@ use super::{
 use crate::{
     config::Durability,
     log::{AppendError, Isolation, LogError, PartitionLog, Waiter},
-    storage::memory::MemorySegments,
 };
 
 fn faulty() -> (Bench, Arc<Faults>) {
     let faults = Arc::new(Faults::default());
-    let inner = Arc::new(MemorySegments::new(1 << 30));
+    let inner = Bench::memory().store;
     (Bench::over(Arc::new(FaultyStore { inner, faults: Arc::clone(&faults) })), faults)
 }
 
@@ -169,7 +168,7 @@ async fn a_full_disk_refuses_writes_and_resumes_by_itself() {
 
 #[test]
 fn memory_is_capped() {
-    let bench = Bench::over(Arc::new(MemorySegments::new(300_000)));
+    let bench = Bench::memory_of(300_000);
     let log = bench.open();
     let refused = (0..100).find_map(|_| log.append(batch_of(1, 10_000), 0).err()).unwrap();
     assert!(matches!(refused, AppendError::Storage(crate::storage::StorageError::Full(_))));
@@ -194,6 +193,51 @@ async fn a_closed_log_says_so_to_everybody() {
     assert_eq!(bench.store.partitions().unwrap(), []);
     assert!(matches!(log.append(batch_of(1, 10), 0), Err(AppendError::Closed)));
     assert_eq!(bench.store.partitions().unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_stop_after_a_failed_sync_vouches_for_nothing() {
+    let (bench, faults) = faulty();
+    let log = bench.open();
+    let kept = log.append(batch_of(1, 10), 0).unwrap();
+    log.wait_durable(kept.ticket).await.unwrap();
+    faults.syncs.store(true, Ordering::SeqCst);
+    faults.truncates.store(true, Ordering::SeqCst);
+    let lost = log.append(batch_of(1, 10), 0).unwrap();
+    let wait = log.wait_durable(lost.ticket);
+    log.close().ok();
+    assert!(wait.await.is_err());
+    assert_eq!(bench.store.read_whole(log.partition(), "recovery-checkpoint").unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_appended_while_the_log_closes_is_answered_truly() {
+    for _ in 0..20 {
+        let bench = Bench::memory();
+        let log = bench.open();
+        let tasks: Vec<_> = (0..8)
+            .map(|_| {
+                let log = Arc::clone(&log);
+                tokio::spawn(async move {
+                    let mut durable = 0;
+                    while let Ok(appended) = log.append(batch_of(1, 10), 0) {
+                        if log.wait_durable(appended.ticket).await.is_ok() {
+                            durable = durable.max(appended.last_offset + 1);
+                        }
+                    }
+                    durable
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let closing = Arc::clone(&log);
+        tokio::task::spawn_blocking(move || closing.close().unwrap()).await.unwrap();
+        let mut durable = 0;
+        for task in tasks {
+            durable = durable.max(task.await.unwrap());
+        }
+        assert!(bench.open().offsets().log_end >= durable);
+    }
 }
 
 #[test]

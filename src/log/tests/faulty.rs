@@ -60,8 +60,12 @@ impl SegmentStore for FaultyStore {
         if !name.ends_with(".log") {
             return Ok(inner);
         }
-        let refuses = AtomicBool::new(false);
-        Ok(Arc::new(FaultyFile { inner, faults: Arc::clone(&self.faults), refuses }))
+        Ok(Arc::new(FaultyFile {
+            inner,
+            faults: Arc::clone(&self.faults),
+            refuses: AtomicBool::new(false),
+            sync_failed: AtomicBool::new(false),
+        }))
     }
 
     fn read_whole(&self, partition: &TopicPartition, name: &str) -> Result<Option<Bytes>, StorageError> {
@@ -106,6 +110,7 @@ struct FaultyFile {
     inner: Arc<dyn SegmentFile>,
     faults: Arc<Faults>,
     refuses: AtomicBool,
+    sync_failed: AtomicBool,
 }
 
 impl SegmentFile for FaultyFile {
@@ -132,8 +137,11 @@ impl SegmentFile for FaultyFile {
 
     fn sync(&self) -> Result<(), StorageError> {
         self.faults.sync_count.fetch_add(1, Ordering::SeqCst);
-        assert!(!self.refuses.load(Ordering::SeqCst), "a descriptor is synced again after it failed");
-        self.faults.check(&self.faults.syncs).inspect_err(|_| self.refuses.store(true, Ordering::SeqCst))?;
+        self.faults.check(&self.sync_failed)?;
+        self.faults.check(&self.faults.syncs).inspect_err(|_| {
+            self.refuses.store(true, Ordering::SeqCst);
+            self.sync_failed.store(true, Ordering::SeqCst);
+        })?;
         self.inner.sync()
     }
 
@@ -141,6 +149,7 @@ impl SegmentFile for FaultyFile {
         self.faults.check(&self.faults.truncates)?;
         self.inner.truncate(size_bytes)?;
         self.refuses.store(false, Ordering::SeqCst);
+        self.sync_failed.store(false, Ordering::SeqCst);
         Ok(())
     }
 }

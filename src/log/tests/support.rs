@@ -38,7 +38,11 @@ impl Bench {
     }
 
     pub(crate) fn memory() -> Self {
-        Self::over(Arc::new(MemorySegments::new(1 << 30)))
+        Self::memory_of(1 << 30)
+    }
+
+    pub(crate) fn memory_of(bytes_max: u64) -> Self {
+        Self::over(Arc::new(MemorySegments::new(bytes_max)))
     }
 
     pub(crate) fn disk(directory: &Path) -> Self {

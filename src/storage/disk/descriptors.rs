@@ -36,6 +36,8 @@ struct Handle {
     file: Option<Arc<File>>,
     /// A sync failed, or a torn write could not be cut: no appends before a truncation.
     refuses: bool,
+    /// A sync failed: another one would succeed and mean nothing.
+    sync_failed: bool,
 }
 
 impl DiskFile {
@@ -120,29 +122,42 @@ impl SegmentFile for DiskFile {
     }
 
     fn read(&self, position: u64, length: usize) -> Result<Bytes, StorageError> {
+        let mut buffer = Vec::new();
+        self.read_into(position, length, &mut buffer)?;
+        Ok(Bytes::from(buffer))
+    }
+
+    fn read_into(&self, position: u64, length: usize, buffer: &mut Vec<u8>) -> Result<(), StorageError> {
+        buffer.clear();
         let available = self.size_bytes().saturating_sub(position);
         let length = usize::try_from(available).unwrap_or(usize::MAX).min(length);
         if length == 0 {
-            return Ok(Bytes::new());
+            return Ok(());
         }
         self.descriptors.make_room();
         let file = self.file(&mut self.handle.lock())?;
-        let mut buffer = Vec::with_capacity(length);
+        buffer.reserve_exact(length);
         while buffer.len() < length {
             let at = position + buffer.len() as u64;
-            match rustix::io::pread(&*file, rustix::buffer::spare_capacity(&mut buffer), at) {
+            match rustix::io::pread(&*file, rustix::buffer::spare_capacity(buffer), at) {
                 Ok(0) => break,
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(failure("read", &self.path, &error.into())),
             }
         }
-        // The allocator may have given more than was asked for.
+        // The buffer may have had room for more than was asked for.
         buffer.truncate(length);
-        Ok(Bytes::from(buffer))
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), StorageError> {
-        let file = self.file(&mut self.handle.lock())?;
+        let file = {
+            let mut handle = self.handle.lock();
+            if handle.sync_failed {
+                return Err(StorageError::Unavailable(format!("{} was not synced", self.path.display())));
+            }
+            self.file(&mut handle)?
+        };
         self.dirty.store(false, Ordering::Relaxed);
         match file.sync_data() {
             Ok(()) => Ok(()),
@@ -150,6 +165,7 @@ impl SegmentFile for DiskFile {
                 // The kernel reports a lost write once: a second sync of this descriptor would lie.
                 let mut handle = self.handle.lock();
                 handle.refuses = true;
+                handle.sync_failed = true;
                 self.close(&mut handle);
                 Err(failure("sync", &self.path, &error))
             }
@@ -164,6 +180,7 @@ impl SegmentFile for DiskFile {
         match cut {
             Ok(()) => {
                 handle.refuses = false;
+                handle.sync_failed = false;
                 self.dirty.store(false, Ordering::Relaxed);
                 self.size_bytes.store(size_bytes, Ordering::Release);
                 Ok(())
