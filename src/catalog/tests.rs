@@ -55,7 +55,14 @@ async fn a_topic_created_again_has_another_id_and_none_of_the_old_log_starts() {
 async fn one_request_creates_what_it_can() {
     let catalog = open(&Arc::new(MemoryJournal::new())).await;
     let results = catalog
-        .create(vec![topic("a.b", 1), topic("a.b", 1), topic("a_b", 1), topic("a/b", 1), topic("c", 100), topic("d", 1)])
+        .create(vec![
+            topic("a.b", 1),
+            topic("a.b", 1),
+            topic("a_b", 1),
+            topic("a/b", 1),
+            topic("c", 100),
+            topic("d", 1),
+        ])
         .await;
     assert!(results[0].is_ok());
     assert!(matches!(results[1], Err(CatalogError::TopicExists(_))));

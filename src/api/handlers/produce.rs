@@ -40,7 +40,7 @@ pub fn handle(request: Request) -> Handled {
             }
             encode(&request, responses)
         }))),
-        _ => encode(&request, topics.into_iter().map(AppendedTopic::as_written).collect()).map(Outcome::Ready),
+        _ => encode(&request, topics.into_iter().map(AppendedTopic::when_written).collect()).map(Outcome::Ready),
     }
 }
 
@@ -57,7 +57,7 @@ enum Refused {
 }
 
 impl AppendedTopic {
-    fn as_written(self) -> ProduceTopicResponse {
+    fn when_written(self) -> ProduceTopicResponse {
         let partitions = self.partitions.into_iter().map(|(index, result)| respond(index, result)).collect();
         ProduceTopicResponse { topic: self.topic, partitions }
     }
