@@ -251,6 +251,7 @@ fn wrong_batches(good: &Batch) -> Vec<(&'static str, Bytes, i16)> {
         ),
         ("a length of 0", changed(&|bytes| bytes[8..12].copy_from_slice(&[0; 4])), CORRUPT_MESSAGE),
         ("a negative length", changed(&|bytes| bytes[8..12].copy_from_slice(&[0xff; 4])), CORRUPT_MESSAGE),
+        ("a transactional batch", Batch { attributes: 0x10, ..good.clone() }.idempotent(7, 0, 0).encode(), TRANSACTIONAL),
         ("a control batch", Batch { attributes: 0x20, ..good.clone() }.encode(), INVALID_RECORD),
         ("a producer without a sequence", good.clone().idempotent(7, 0, -1).encode(), INVALID_RECORD),
         ("a base offset", Batch { base_offset: 5, ..good.clone() }.encode(), INVALID_RECORD),
@@ -273,6 +274,38 @@ fn batches_that_kafka_takes_and_consumers_stumble_on() -> Vec<(&'static str, Byt
         ("gzip that is none", Batch { attributes: 1, ..Batch::of(["a"]) }.encode()),
         ("an offset delta of 2^31-1", with_record(&[20, 0, 0, 0xfe, 0xff, 0xff, 0xff, 0x0f, 1, 1, 0])),
     ]
+}
+
+#[test]
+fn zstd_needs_a_newer_produce() {
+    let gateway = Gateway::start();
+    let mut client = gateway.connect();
+    let topic = unique("topic");
+    topics::create(&mut client, &topic, 1);
+    let records = Batch { attributes: 4, ..Batch::of(["value"]) }.encode();
+    for version in 3..=6 {
+        let response = client.call(version, &produce_request(&topic, 0, records.clone()));
+        assert_eq!(response.responses[0].partition_responses[0].error_code, UNSUPPORTED_COMPRESSION_TYPE, "{version}");
+    }
+}
+
+#[test]
+fn a_partition_named_twice_is_answered_once() {
+    let gateway = Gateway::start();
+    let mut client = gateway.connect();
+    let topic = unique("topic");
+    topics::create(&mut client, &topic, 1);
+    let mut request = produce_request(&topic, 0, Batch::of(["value"]).encode());
+    let partition = request.topic_data[0].partition_data[0].clone();
+    request.topic_data[0].partition_data.push(partition);
+    let response = client.call(9, &request);
+    assert_eq!(response.responses[0].partition_responses.len(), 1, "{response:?}");
+    assert_eq!(read_all(&mut client, &topic, 0, 0).len(), 1);
+    let mut request = fetch_request(&topic, 0, 0);
+    let partition = request.topics[0].partitions[0].clone();
+    request.topics[0].partitions.push(partition);
+    let response = client.call(12, &request);
+    assert_eq!(response.responses[0].partitions.len(), 1, "{response:?}");
 }
 
 #[test]
@@ -350,5 +383,8 @@ const CORRUPT_MESSAGE: i16 = 2;
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 const MESSAGE_TOO_LARGE: i16 = 10;
 const INVALID_REQUIRED_ACKS: i16 = 21;
+/// TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+const TRANSACTIONAL: i16 = 53;
+const UNSUPPORTED_COMPRESSION_TYPE: i16 = 76;
 const INVALID_RECORD: i16 = 87;
 const UNKNOWN_TOPIC_ID: i16 = 100;
