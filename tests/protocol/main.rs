@@ -22,6 +22,7 @@ mod groups;
 mod hostile;
 mod idempotence;
 mod list_offsets;
+mod log;
 mod offset_commit;
 mod offset_fetch;
 mod pipelining;
