@@ -237,9 +237,8 @@ fn logs_name_what_happens_at_debug_and_are_quiet_at_info() {
         topics::fetch(&mut member.client, "the-topic", 0, 99);
         assert_eq!(member.leave(), 0);
         let log = gateway.log();
-        let names_all = |line: &str| {
-            ["the-group", "the-topic", "partition=0", "offset=77"].iter().all(|part| line.contains(part))
-        };
+        let names_all =
+            |line: &str| ["the-group", "the-topic", "partition=0", "offset=77"].iter().all(|part| line.contains(part));
         assert_eq!(log.lines().any(names_all), loud, "{filter}: {log}");
         if !loud {
             // Start, addresses, a new topic: nothing for each request.

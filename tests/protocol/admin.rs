@@ -242,8 +242,7 @@ fn partitions_are_described_in_pages() {
         assert!(page.len() <= 2, "{page:?}");
         seen.extend(page);
         let Some(next) = response.next_cursor else { break };
-        cursor =
-            Some(Cursor::default().with_topic_name(next.topic_name).with_partition_index(next.partition_index));
+        cursor = Some(Cursor::default().with_topic_name(next.topic_name).with_partition_index(next.partition_index));
     }
     let expected: Vec<_> = [(&first, 0), (&first, 1), (&first, 2), (&second, 0), (&second, 1)]
         .map(|(name, index)| (Some(topic_name(name)), index))
@@ -300,10 +299,7 @@ fn value_of(client: &mut Client, topic: &str, name: &str) -> String {
     described.configs[0].value.as_ref().unwrap().to_string()
 }
 
-fn incremental_resource(
-    topic: &str,
-    configs: Vec<incremental::AlterableConfig>,
-) -> incremental::AlterConfigsResource {
+fn incremental_resource(topic: &str, configs: Vec<incremental::AlterableConfig>) -> incremental::AlterConfigsResource {
     incremental::AlterConfigsResource::default()
         .with_resource_type(TOPIC)
         .with_resource_name(str_bytes(topic))
@@ -328,10 +324,7 @@ fn delete_records(client: &mut Client, topic: &str, partition: i32, offset: i64)
 
 fn describe_partitions(topics: &[&str]) -> DescribeTopicPartitionsRequest {
     let topics = topics.iter().map(|name| TopicRequest::default().with_name(topic_name(name))).collect();
-    DescribeTopicPartitionsRequest::default()
-        .with_topics(topics)
-        .with_response_partition_limit(2000)
-        .with_cursor(None)
+    DescribeTopicPartitionsRequest::default().with_topics(topics).with_response_partition_limit(2000).with_cursor(None)
 }
 
 const TOPIC: i8 = 2;

@@ -121,7 +121,13 @@ fn times_too_far_in_the_future_are_refused() {
     assert_eq!(produce(&mut client, &topic, 0, &Batch::of(["a"]).at(now + HOUR_MS / 2)).base_offset, 0);
 }
 
-fn list(client: &mut Client, version: i16, topic: &str, partition: i32, timestamp: i64) -> ListOffsetsPartitionResponse {
+fn list(
+    client: &mut Client,
+    version: i16,
+    topic: &str,
+    partition: i32,
+    timestamp: i64,
+) -> ListOffsetsPartitionResponse {
     client.call(version, &request(topic, partition, timestamp)).topics.remove(0).partitions.remove(0)
 }
 

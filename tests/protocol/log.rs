@@ -76,8 +76,7 @@ fn retention_by_size_moves_the_log_start_for_good() {
 
 #[test]
 fn retention_by_time_empties_a_log_and_keeps_its_end() {
-    let mut gateway =
-        Gateway::options().storage("disk").env("TIDEGATE_LOG_RETENTION_CHECK_INTERVAL_MS", "100").start();
+    let mut gateway = Gateway::options().storage("disk").env("TIDEGATE_LOG_RETENTION_CHECK_INTERVAL_MS", "100").start();
     let mut client = gateway.connect();
     topics::create(&mut client, "topic", 1);
     let old = Batch::of(["old", "older"]).at(1_000_000_000_000);
@@ -137,8 +136,7 @@ fn a_topic_may_take_larger_or_only_smaller_batches() {
 
 #[test]
 fn offsets_with_a_retention_of_their_own_expire() {
-    let gateway =
-        Gateway::options().storage("disk").env("TIDEGATE_OFFSETS_RETENTION_CHECK_INTERVAL_MS", "100").start();
+    let gateway = Gateway::options().storage("disk").env("TIDEGATE_OFFSETS_RETENTION_CHECK_INTERVAL_MS", "100").start();
     let mut client = gateway.connect();
     topics::create(&mut client, "topic", 2);
     let commit = |client: &mut Client, partition: i32, retention_ms: i64| {
