@@ -54,7 +54,9 @@ impl KafkaError for CatalogError {
             Self::NameCollision { .. } | Self::InvalidName(_) => ResponseError::InvalidTopicException,
             Self::UnknownTopic => ResponseError::UnknownTopicOrPartition,
             Self::UnknownTopicId => ResponseError::UnknownTopicId,
-            Self::NotAnIncrease { .. } | Self::TooManyPartitions { .. } => ResponseError::InvalidPartitions,
+            Self::SameCount(_) | Self::NotAnIncrease { .. } | Self::TooManyPartitions { .. } => {
+                ResponseError::InvalidPartitions
+            }
             Self::Storage(error) => error.kafka(),
         }
     }

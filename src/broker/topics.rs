@@ -134,11 +134,9 @@ impl Broker {
         assignments: Option<Vec<Vec<i32>>>,
         validate_only: bool,
     ) -> Result<(), CreateTopicError> {
-        let current = self.topics().topic(name).map(|topic| topic.partitions).ok_or(CatalogError::UnknownTopic)?;
-        if partitions <= 0 || partitions <= current {
-            let name = TopicName::from(name);
-            return Err(CatalogError::NotAnIncrease { name, current, wanted: partitions }.into());
-        }
+        let topic = self.topics().topic(name).cloned().ok_or(CatalogError::UnknownTopic)?;
+        topic.check_growth(partitions)?;
+        let current = topic.partitions;
         if let Some(assignments) = assignments {
             let added = usize::try_from(partitions - current).unwrap_or_default();
             if assignments.len() != added {

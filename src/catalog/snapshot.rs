@@ -1,11 +1,14 @@
 //! One immutable state of the catalogue.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
 use crate::model::{TopicId, TopicName};
+
+use super::CatalogError;
 
 /// Configs that were set on a topic, by Kafka's names; what is not here has its default.
 pub type TopicConfigs = BTreeMap<String, String>;
@@ -23,6 +26,19 @@ pub struct Topic {
 impl Topic {
     pub fn has_partition(&self, partition: i32) -> bool {
         (0..self.partitions).contains(&partition)
+    }
+
+    /// Whether the topic can grow to `partitions`.
+    pub fn check_growth(&self, partitions: i32) -> Result<(), CatalogError> {
+        match partitions.cmp(&self.partitions) {
+            Ordering::Greater => Ok(()),
+            Ordering::Equal => Err(CatalogError::SameCount(self.partitions)),
+            Ordering::Less => Err(CatalogError::NotAnIncrease {
+                name: self.name.clone(),
+                current: self.partitions,
+                wanted: partitions,
+            }),
+        }
     }
 }
 

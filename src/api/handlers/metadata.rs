@@ -23,10 +23,17 @@ use crate::{
     model::{TopicName, validate_topic_name},
 };
 
-use super::{AUTHORIZED_OPERATIONS_OMITTED, broker_ids, domain_name, text, topic_name};
+use super::{
+    AUTHORIZED_CLUSTER_OPERATIONS, AUTHORIZED_OPERATIONS_OMITTED, AUTHORIZED_TOPIC_OPERATIONS, broker_ids, domain_name,
+    operations_if, text, topic_name,
+};
 
 pub fn handle(request: Request) -> Handled {
     let body: MetadataRequest = request.decode()?;
+    let asked = Asked {
+        topic_operations: operations_if(body.include_topic_authorized_operations, AUTHORIZED_TOPIC_OPERATIONS),
+        cluster_operations: operations_if(body.include_cluster_authorized_operations, AUTHORIZED_CLUSTER_OPERATIONS),
+    };
     let wanted = match body.topics {
         // Version 0 has no null: an empty list asks for all.
         Some(topics) if topics.is_empty() && request.version == 0 => None,
@@ -35,13 +42,20 @@ pub fn handle(request: Request) -> Handled {
     let may_create = body.allow_auto_topic_creation && request.broker().settings().broker.auto_create_topics;
     if !may_create || !names_unknown_topic(request.broker(), wanted.as_deref()) {
         let topics = describe(request.broker(), wanted.as_deref());
-        return request.ready(&response(request.broker(), topics));
+        return request.ready(&response(request.broker(), topics, asked));
     }
     request.alone(|request| async move {
         let broker = request.broker();
         let topics = create_and_describe(broker, wanted.unwrap_or_default()).await;
-        response(broker, topics)
+        response(broker, topics, asked)
     })
+}
+
+/// What the response says of operations.
+#[derive(Clone, Copy)]
+struct Asked {
+    topic_operations: i32,
+    cluster_operations: i32,
 }
 
 fn names_unknown_topic(broker: &Broker, wanted: Option<&[MetadataRequestTopic]>) -> bool {
@@ -104,7 +118,10 @@ async fn create_and_describe(broker: &Broker, wanted: Vec<MetadataRequestTopic>)
     topics
 }
 
-fn response(broker: &Broker, topics: Vec<MetadataResponseTopic>) -> MetadataResponse {
+fn response(broker: &Broker, mut topics: Vec<MetadataResponseTopic>, asked: Asked) -> MetadataResponse {
+    for topic in topics.iter_mut().filter(|topic| topic.error_code == 0) {
+        topic.topic_authorized_operations = asked.topic_operations;
+    }
     let advertised = broker.advertised();
     let node = MetadataResponseBroker::default()
         .with_node_id(BrokerId(broker.node_id()))
@@ -116,7 +133,7 @@ fn response(broker: &Broker, topics: Vec<MetadataResponseTopic>) -> MetadataResp
         .with_cluster_id(Some(text(broker.cluster_id())))
         .with_controller_id(BrokerId(broker.node_id()))
         .with_topics(topics)
-        .with_cluster_authorized_operations(AUTHORIZED_OPERATIONS_OMITTED)
+        .with_cluster_authorized_operations(asked.cluster_operations)
 }
 
 fn described(topic: &Arc<Topic>, node: i32) -> MetadataResponseTopic {
