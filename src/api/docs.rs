@@ -54,5 +54,6 @@ const NOTES: &str = "
 - FindCoordinator for a share group carries a message with its error.
 - Finalized features are empty: KIP-848 groups and transactions are not there yet, and share groups and telemetry
   are not planned.
-- Frames other than Produce are limited to 16 MiB.
+- Frames other than Produce are limited to 16 MiB; Metadata, DescribeConfigs, DescribeGroups and FindCoordinator to 2 MiB.
+- Names that such a request repeats are answered once.
 ";

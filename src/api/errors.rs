@@ -90,6 +90,7 @@ impl KafkaError for TopicsError {
     fn kafka(&self) -> ResponseError {
         match self {
             Self::DeletionDisabled => ResponseError::TopicDeletionDisabled,
+            Self::NotDeletable => ResponseError::PolicyViolation,
             Self::Catalog(error) => error.kafka(),
             Self::Partition(error) => error.kafka(),
             Self::Log(error) => error.kafka(),

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use crate::{
     clock::Clock,
     config::DynamicConfigs,
-    model::{InvalidTopicName, TopicId, TopicName, topic_names_collide, validate_topic_name},
+    model::{InvalidTopicName, TopicId, TopicName, validate_topic_name},
     storage::{Journal, JournalRecord, ShardId, StorageError},
 };
 
@@ -264,8 +264,8 @@ impl Catalog {
         if snapshot.topic(&new.name).is_some() {
             return Err(CatalogError::TopicExists(new.name.clone()));
         }
-        if let Some(existing) = snapshot.topics().find(|topic| topic_names_collide(&topic.name, &new.name)) {
-            return Err(CatalogError::NameCollision { name: new.name.clone(), existing: existing.name.clone() });
+        if let Some(existing) = snapshot.colliding(&new.name) {
+            return Err(CatalogError::NameCollision { name: new.name.clone(), existing: existing.clone() });
         }
         self.check_room(snapshot, i64::from(new.partitions))
     }

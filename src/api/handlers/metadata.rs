@@ -39,6 +39,14 @@ pub fn handle(request: Request) -> Handled {
         Some(topics) if topics.is_empty() && request.version == 0 => None,
         topics => topics,
     };
+    let wanted = wanted.map(each_once);
+    if request.version < FIRST_VERSION_BY_ID && wanted.iter().flatten().any(is_by_id) {
+        let refused = wanted.iter().flatten().map(|topic| {
+            let name = topic.name.as_ref().map_or_else(|| "".into(), domain_name);
+            failed(Some(&name), Uuid::nil(), ResponseError::InvalidRequest)
+        });
+        return request.ready(&response(request.broker(), refused.collect(), asked));
+    }
     let may_create = body.allow_auto_topic_creation && request.broker().settings().broker.auto_create_topics;
     if !may_create || !names_unknown_topic(request.broker(), wanted.as_deref()) {
         let topics = describe(request.broker(), wanted.as_deref());
@@ -65,6 +73,17 @@ fn names_unknown_topic(broker: &Broker, wanted: Option<&[MetadataRequestTopic]>)
         .flatten()
         .filter_map(asked_name)
         .any(|name| snapshot.topic(name).is_none() && validate_topic_name(name).is_ok())
+}
+
+/// Each topic where it is first named; others may not make the answer any longer.
+fn each_once(mut topics: Vec<MetadataRequestTopic>) -> Vec<MetadataRequestTopic> {
+    let mut seen = HashSet::new();
+    topics.retain(|topic| seen.insert((topic.name.clone(), topic.topic_id)));
+    topics
+}
+
+fn is_by_id(topic: &MetadataRequestTopic) -> bool {
+    topic.name.is_none() || !topic.topic_id.is_nil()
 }
 
 /// The name that is asked for; none when an id is. An id counts first: clients that ask by id send an empty name.
@@ -169,3 +188,5 @@ fn failed(name: Option<&TopicName>, id: Uuid, error: ResponseError) -> MetadataR
         .with_topic_id(id)
         .with_topic_authorized_operations(AUTHORIZED_OPERATIONS_OMITTED)
 }
+
+const FIRST_VERSION_BY_ID: i16 = 12;
