@@ -7,7 +7,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
-use tracing::info;
+use tracing::{error, info};
 
 use crate::{
     admin::Admin,
@@ -69,7 +69,9 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     // No new connections or requests; what waits for something to happen is answered; then everything is flushed.
     stop.give();
     broker.begin_shutdown();
-    served.await?;
+    if let Err(error) = served.await {
+        error!(%error, "the listener failed");
+    }
     retention.abort();
     broker.close().await;
     storage.journal.close().await.context("cannot close the journal")?;

@@ -42,8 +42,11 @@ const NOTES: &str = "
 - OffsetCommit 0 and 1 and OffsetFetch 0, which Kafka 4 removed, are still answered for old clients. OffsetFetch 0 and 1
   with an empty list of topics answer all offsets of the group, as those versions have no null; Kafka 4.1 answers none.
 - Requests with string or array lengths below -1 are refused; Kafka takes them as null where null is allowed.
-- There is no authorisation: operations that a client asks for in Metadata, DescribeCluster and DescribeGroups are
-  answered \"not asked\".
+- There is no authorizer: clients that ask are told that they may do everything, as by a Kafka without one. The ACL APIs
+  are not there; Kafka answers them SECURITY_DISABLED.
+- ListPartitionReassignments, ElectLeaders, DescribeQuorum, DescribeUserScramCredentials and client quotas are not there; a
+  Kafka without any of these answers empty results.
+- A freshly formatted Kafka 4.1 shows `min.insync.replicas` as a dynamic default of the cluster; here it is a default.
 - Unknown broker configs are refused with INVALID_CONFIG; Kafka stores them silently. `max.connections` and
   `producer.id.expiration.ms` need a restart, and some broker settings have an upper bound.
 - `min.cleanable.dirty.ratio` may not be NaN.
@@ -51,5 +54,6 @@ const NOTES: &str = "
 - FindCoordinator for a share group carries a message with its error.
 - Finalized features are empty: KIP-848 groups and transactions are not there yet, and share groups and telemetry
   are not planned.
-- Frames other than Produce are limited to 16 MiB.
+- Frames other than Produce are limited to 16 MiB; Metadata, DescribeConfigs, DescribeGroups and FindCoordinator to 2 MiB.
+- Names that such a request repeats are answered once.
 ";

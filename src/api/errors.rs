@@ -54,7 +54,9 @@ impl KafkaError for CatalogError {
             Self::NameCollision { .. } | Self::InvalidName(_) => ResponseError::InvalidTopicException,
             Self::UnknownTopic => ResponseError::UnknownTopicOrPartition,
             Self::UnknownTopicId => ResponseError::UnknownTopicId,
-            Self::NotAnIncrease { .. } | Self::TooManyPartitions { .. } => ResponseError::InvalidPartitions,
+            Self::SameCount(_) | Self::NotAnIncrease { .. } | Self::TooManyPartitions { .. } => {
+                ResponseError::InvalidPartitions
+            }
             Self::Storage(error) => error.kafka(),
         }
     }
@@ -88,6 +90,7 @@ impl KafkaError for TopicsError {
     fn kafka(&self) -> ResponseError {
         match self {
             Self::DeletionDisabled => ResponseError::TopicDeletionDisabled,
+            Self::NotDeletable => ResponseError::PolicyViolation,
             Self::Catalog(error) => error.kafka(),
             Self::Partition(error) => error.kafka(),
             Self::Log(error) => error.kafka(),

@@ -61,9 +61,16 @@ pub fn find(key: ApiKey) -> Option<&'static Api> {
     APIS.binary_search_by_key(&(key as i16), |api| api.key as i16).ok().and_then(|index| APIS.get(index))
 }
 
-/// Largest frame of an API: only Produce carries records, everything else is small.
+/// Largest frame of an API. Only Produce carries records; where a short name asks for a long answer, little is enough.
 pub fn frame_bytes_max(api_key: i16, request_bytes_max: u32) -> u32 {
-    if api_key == ApiKey::Produce as i16 { request_bytes_max } else { request_bytes_max.min(CONTROL_FRAME_BYTES_MAX) }
+    let limit = match ApiKey::try_from(api_key) {
+        Ok(ApiKey::Produce) => request_bytes_max,
+        Ok(ApiKey::Metadata | ApiKey::DescribeConfigs | ApiKey::DescribeGroups | ApiKey::FindCoordinator) => {
+            ASKING_FRAME_BYTES_MAX
+        }
+        _ => CONTROL_FRAME_BYTES_MAX,
+    };
+    limit.min(request_bytes_max)
 }
 
 /// Everything the gateway speaks, ordered by key.
@@ -114,3 +121,5 @@ pub static APIS: &[Api] = &[
 
 /// A JoinGroup of a thousand members or a CreateTopics of ten thousand topics stays well below.
 const CONTROL_FRAME_BYTES_MAX: u32 = 16 * 1024 * 1024;
+/// Forty thousand names of average length.
+const ASKING_FRAME_BYTES_MAX: u32 = 2 * 1024 * 1024;

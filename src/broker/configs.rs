@@ -61,7 +61,7 @@ impl Broker {
             return changed(&topic.configs).map(drop);
         }
         let topic = self.catalog.change_configs(name, changed).await?;
-        self.logs.update_config(&topic);
+        self.logs.update_config(topic.id, &self.catalog);
         info!(topic = %topic.name, configs = ?topic.configs, "topic configs changed");
         Ok(())
     }
@@ -85,7 +85,7 @@ impl Broker {
             return changed(&self.catalog.dynamic_configs()).map(drop);
         }
         let dynamic = self.catalog.change_dynamic_configs(changed).await?;
-        self.logs.set_defaults(Arc::new(fixed.topic_defaults(&dynamic)), &self.topics());
+        self.logs.set_defaults(Arc::new(fixed.topic_defaults(&dynamic)), &self.catalog);
         info!(?scope, broker = ?dynamic.broker, cluster = ?dynamic.cluster, "broker configs changed");
         Ok(())
     }

@@ -1,6 +1,9 @@
 //! The open partition logs, and the one rule that binds them to the catalogue: no log without its topic.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use parking_lot::RwLock;
@@ -25,6 +28,9 @@ pub enum PartitionError {
     Log(#[from] LogError),
 }
 
+/// The open logs of one topic, by partition.
+type OpenPartitions = BTreeMap<i32, Arc<PartitionLog>>;
+
 /// What DescribeLogDirs tells of a partition.
 pub struct LogDirPartition {
     pub topic: Arc<Topic>,
@@ -38,7 +44,7 @@ pub struct Logs {
     context: Arc<LogContext>,
     /// What topics use where they have no config of their own.
     defaults: ArcSwap<TopicDefaults>,
-    open: RwLock<HashMap<(TopicId, i32), Arc<PartitionLog>>>,
+    open: RwLock<HashMap<TopicId, OpenPartitions>>,
 }
 
 impl Logs {
@@ -69,40 +75,33 @@ impl Logs {
         Ok(logs)
     }
 
-    /// The log of a partition of `topic`; opened, without touching the disk, when it has no records yet.
+    /// The log of a partition of `topic`; opened when it was not yet.
     pub fn get(&self, topic: &Topic, partition: i32, catalog: &Catalog) -> Result<Arc<PartitionLog>, PartitionError> {
-        let key = (topic.id, partition);
-        if let Some(log) = self.open.read().get(&key) {
+        if let Some(log) = self.open.read().get(&topic.id).and_then(|logs| logs.get(&partition)) {
             return Ok(Arc::clone(log));
         }
+        let mut open = self.open.write();
+        // Looked up again under the lock. The topic may have been deleted since the caller looked: a deletion leaves the
+        // catalogue first and comes for its logs under this lock, so either it is seen here or the log is seen there.
+        // Its configs may have changed: a change reaches the catalogue first and the open logs under this lock.
+        let topic = catalog.snapshot().topic_by_id(topic.id).cloned();
+        let topic = topic.ok_or(PartitionError::UnknownTopicOrPartition)?;
         if !topic.has_partition(partition) {
             return Err(PartitionError::UnknownTopicOrPartition);
         }
-        let mut open = self.open.write();
-        if let Some(log) = open.get(&key) {
+        let logs = open.entry(topic.id).or_default();
+        if let Some(log) = logs.get(&partition) {
             return Ok(Arc::clone(log));
         }
-        // The topic may have been deleted since the caller looked; a deletion leaves the catalogue first and
-        // comes for its logs under this same lock, so either it is seen here or the log is seen there.
-        if !catalog.snapshot().contains_id(topic.id) {
-            return Err(PartitionError::UnknownTopicOrPartition);
-        }
-        let log = self.open_one(topic, partition, catalog)?;
-        open.insert(key, Arc::clone(&log));
+        let log = self.open_one(&topic, partition, catalog)?;
+        logs.insert(partition, Arc::clone(&log));
         Ok(log)
     }
 
     /// Deletes the records of a topic that left the catalogue.
     pub fn delete_topic(&self, topic: &Topic) {
-        let mut removed = Vec::new();
-        self.open.write().retain(|(id, _), log| {
-            let keep = *id != topic.id;
-            if !keep {
-                removed.push(Arc::clone(log));
-            }
-            keep
-        });
-        for log in removed {
+        let removed = self.open.write().remove(&topic.id);
+        for log in removed.into_iter().flat_map(BTreeMap::into_values) {
             if let Err(error) = log.delete() {
                 error!(topic = %topic.name, %error, "cannot delete a partition; the next start tries again");
             }
@@ -114,29 +113,39 @@ impl Logs {
     }
 
     /// Gives every log the configs that follow from new defaults.
-    pub fn set_defaults(&self, defaults: Arc<TopicDefaults>, snapshot: &Snapshot) {
+    pub fn set_defaults(&self, defaults: Arc<TopicDefaults>, catalog: &Catalog) {
+        let open = self.open.write();
         self.defaults.store(defaults);
-        snapshot.topics().for_each(|topic| self.update_config(topic));
+        open.iter().for_each(|(&id, logs)| self.configure(id, logs, catalog));
     }
 
-    /// Makes the changed configs of `topic` those of its logs.
-    pub fn update_config(&self, topic: &Topic) {
-        let config = Arc::new(self.config_of(topic));
-        for ((id, _), log) in self.open.read().iter() {
-            if *id == topic.id {
-                log.update_config(Arc::clone(&config));
-            }
+    /// Makes the configs that the catalogue has now for a topic those of its logs. Changes that race each end with the
+    /// latest, since each reads the catalogue under the lock.
+    pub fn update_config(&self, topic_id: TopicId, catalog: &Catalog) {
+        let open = self.open.write();
+        if let Some(logs) = open.get(&topic_id) {
+            self.configure(topic_id, logs, catalog);
+        }
+    }
+
+    fn configure(&self, topic_id: TopicId, logs: &OpenPartitions, catalog: &Catalog) {
+        if let Some(topic) = catalog.snapshot().topic_by_id(topic_id) {
+            let config = Arc::new(self.config_of(topic));
+            logs.values().for_each(|log| log.update_config(Arc::clone(&config)));
         }
     }
 
     pub fn sizes(&self, snapshot: &Snapshot) -> Vec<LogDirPartition> {
-        let open = self.open.read();
-        open.iter()
-            .filter_map(|(&(id, partition), log)| {
-                let topic = Arc::clone(snapshot.topic_by_id(id)?);
-                Some(LogDirPartition { topic, partition, size_bytes: log.size_bytes() })
-            })
-            .collect()
+        let mut sizes = Vec::new();
+        for (&id, logs) in self.open.read().iter() {
+            let Some(topic) = snapshot.topic_by_id(id) else { continue };
+            sizes.extend(logs.iter().map(|(&partition, log)| LogDirPartition {
+                topic: Arc::clone(topic),
+                partition,
+                size_bytes: log.size_bytes(),
+            }));
+        }
+        sizes
     }
 
     /// Room of the volume that records are on.
@@ -145,7 +154,7 @@ impl Logs {
     }
 
     pub fn apply_retention(&self, now_ms: i64) {
-        let logs: Vec<_> = self.open.read().values().cloned().collect();
+        let logs: Vec<_> = self.open.read().values().flat_map(BTreeMap::values).cloned().collect();
         for log in logs {
             if let Err(error) = log.apply_retention(now_ms) {
                 warn!(partition = %log.partition(), %error, "retention failed; the next round tries again");
@@ -155,7 +164,7 @@ impl Logs {
 
     /// Flushes and marks every log clean.
     pub async fn close(&self) {
-        let logs: Vec<_> = self.open.write().drain().map(|entry| entry.1).collect();
+        let logs: Vec<_> = self.open.write().drain().flat_map(|entry| entry.1.into_values()).collect();
         let closed = tokio::task::spawn_blocking(move || {
             for log in logs {
                 if let Err(error) = log.close() {
@@ -178,7 +187,7 @@ impl Logs {
                     scope.spawn(move || {
                         chunk.iter().try_for_each(|(topic, partition)| {
                             let log = self.open_one(topic, *partition, catalog)?;
-                            self.open.write().insert((topic.id, *partition), log);
+                            self.open.write().entry(topic.id).or_default().insert(*partition, log);
                             Ok(())
                         })
                     })

@@ -47,6 +47,8 @@ pub struct Broker {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) advertised: HostPort,
     stopping: watch::Sender<bool>,
+    /// A name is free only when nothing of its former topic is left: held over a deletion, and over a creation.
+    topic_names: tokio::sync::Mutex<()>,
 }
 
 /// What the composition root hands over.
@@ -78,6 +80,7 @@ impl Broker {
             metrics: parts.metrics,
             advertised: parts.advertised,
             stopping: watch::Sender::new(false),
+            topic_names: tokio::sync::Mutex::default(),
         }
     }
 

@@ -37,13 +37,28 @@ impl Broker {
     pub fn append(&self, topic: &TopicRef, partition: i32, batch: Bytes) -> Result<Produced, ProduceError> {
         let log = self.partition(topic, partition)?;
         let bytes = batch.len() as u64;
-        let appended = log.append(batch, LEADER_EPOCH)?;
+        // What takes long must not hold up the other tasks of this thread; the order stays.
+        let appended = if is_laborious(&batch) {
+            tokio::task::block_in_place(|| log.append(batch, LEADER_EPOCH))?
+        } else {
+            log.append(batch, LEADER_EPOCH)?
+        };
         if !appended.is_duplicate {
             self.metrics.produced_bytes.inc_by(bytes);
         }
         Ok(Produced { appended, log })
     }
 }
+
+/// Whether a batch is large, or compressed: then its records are checked by unpacking them.
+fn is_laborious(batch: &[u8]) -> bool {
+    let attributes = batch.get(ATTRIBUTES_LOW_BYTE).copied().unwrap_or_default();
+    attributes & COMPRESSION_MASK != 0 || batch.len() > LARGE_BATCH_BYTES
+}
+
+const ATTRIBUTES_LOW_BYTE: usize = 22;
+const COMPRESSION_MASK: u8 = 0x07;
+const LARGE_BATCH_BYTES: usize = 512 * 1024;
 
 /// One broker leads every partition from its creation to its deletion.
 pub const LEADER_EPOCH: i32 = 0;

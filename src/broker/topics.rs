@@ -53,6 +53,8 @@ pub enum CreateTopicError {
 pub enum TopicsError {
     #[error("Topic deletion is disabled.")]
     DeletionDisabled,
+    #[error("Topic deletion of records is not possible: the topic is compacted and not deleted.")]
+    NotDeletable,
     #[error(transparent)]
     Catalog(#[from] CatalogError),
     #[error(transparent)]
@@ -80,7 +82,9 @@ impl Broker {
                 Err(error) => results.push(Some(Err(error))),
             }
         }
+        let names = self.topic_names.lock().await;
         let mut created = self.catalog.create(wanted).await.into_iter();
+        drop(names);
         results
             .into_iter()
             .map(|result| match result {
@@ -109,19 +113,37 @@ impl Broker {
         self.create_topics(requests, false).await
     }
 
-    /// Deletes a topic with its records and the offsets that groups committed for it.
-    pub async fn delete_topic(self: &Arc<Self>, topic: &TopicRef) -> Result<Arc<Topic>, TopicsError> {
+    /// Deletes topics with their records and the offsets that groups committed for them; answers in the order of
+    /// `topics`. Goes on to its end even if nobody waits for it any more.
+    pub async fn delete_topics(self: &Arc<Self>, topics: Vec<TopicRef>) -> Vec<Result<Arc<Topic>, TopicsError>> {
+        let broker = Arc::clone(self);
+        let deletion = tokio::spawn(async move { broker.delete_in_turn(topics).await });
+        deletion.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    async fn delete_in_turn(self: Arc<Self>, topics: Vec<TopicRef>) -> Vec<Result<Arc<Topic>, TopicsError>> {
+        let _names = self.topic_names.lock().await;
+        let mut results = Vec::with_capacity(topics.len());
+        for topic in topics {
+            results.push(self.delete_records_of(&topic).await);
+        }
+        let deleted: Vec<_> = results.iter().flatten().map(|topic| topic.name.clone()).collect();
+        if !deleted.is_empty()
+            && let Err(error) = self.coordinator.on_topics_deleted(deleted).await
+        {
+            warn!(%error, "offsets of a deleted topic stay until they expire");
+        }
+        results
+    }
+
+    async fn delete_records_of(self: &Arc<Self>, topic: &TopicRef) -> Result<Arc<Topic>, TopicsError> {
         if !self.settings.broker.delete_topic_enable {
             return Err(TopicsError::DeletionDisabled);
         }
         let topic = self.resolve(topic)?;
         let topic = self.catalog.delete(topic.id).await?;
-        let broker = Arc::clone(self);
-        let deleted = Arc::clone(&topic);
+        let (broker, deleted) = (Arc::clone(self), Arc::clone(&topic));
         off_thread(move || broker.logs.delete_topic(&deleted)).await;
-        if let Err(error) = self.coordinator.on_topics_deleted(vec![topic.name.clone()]).await {
-            warn!(topic = %topic.name, %error, "offsets of a deleted topic stay until they expire");
-        }
         info!(topic = %topic.name, id = %topic.id, "topic deleted");
         Ok(topic)
     }
@@ -134,11 +156,9 @@ impl Broker {
         assignments: Option<Vec<Vec<i32>>>,
         validate_only: bool,
     ) -> Result<(), CreateTopicError> {
-        let current = self.topics().topic(name).map(|topic| topic.partitions).ok_or(CatalogError::UnknownTopic)?;
-        if partitions <= 0 || partitions <= current {
-            let name = TopicName::from(name);
-            return Err(CatalogError::NotAnIncrease { name, current, wanted: partitions }.into());
-        }
+        let topic = self.topics().topic(name).cloned().ok_or(CatalogError::UnknownTopic)?;
+        topic.check_growth(partitions)?;
+        let current = topic.partitions;
         if let Some(assignments) = assignments {
             let added = usize::try_from(partitions - current).unwrap_or_default();
             if assignments.len() != added {
@@ -160,6 +180,10 @@ impl Broker {
     pub async fn delete_records(&self, topic: &TopicRef, partition: i32, before: i64) -> Result<i64, TopicsError> {
         let topic = self.resolve(topic)?;
         let log = self.logs.get(&topic, partition, &self.catalog)?;
+        let config = log.config();
+        if config.compact && !config.delete {
+            return Err(TopicsError::NotDeletable);
+        }
         let target = log.check_delete_records(before)?;
         // The catalogue first: a start that was acknowledged must not go back after a kill.
         self.catalog.set_log_start(topic.id, partition, target).await?;

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use crate::{
     clock::Clock,
     config::DynamicConfigs,
-    model::{InvalidTopicName, TopicId, TopicName, topic_names_collide, validate_topic_name},
+    model::{InvalidTopicName, TopicId, TopicName, validate_topic_name},
     storage::{Journal, JournalRecord, ShardId, StorageError},
 };
 
@@ -46,6 +46,8 @@ pub enum CatalogError {
     UnknownTopic,
     #[error("This server does not host this topic ID.")]
     UnknownTopicId,
+    #[error("Topic already has {0} partition(s).")]
+    SameCount(i32),
     #[error("The topic {name} currently has {current} partition(s); {wanted} would not be an increase.")]
     NotAnIncrease { name: TopicName, current: i32, wanted: i32 },
     #[error("{wanted} more partitions would exceed the limit of {limit} (max.partitions).")]
@@ -180,13 +182,7 @@ impl Catalog {
     /// Grows a topic to `partitions`.
     pub async fn grow(&self, name: &str, partitions: i32) -> Result<Arc<Topic>, CatalogError> {
         self.change(name, |snapshot, topic| {
-            if partitions <= topic.partitions {
-                return Err(CatalogError::NotAnIncrease {
-                    name: topic.name.clone(),
-                    current: topic.partitions,
-                    wanted: partitions,
-                });
-            }
+            topic.check_growth(partitions)?;
             self.check_room(snapshot, i64::from(partitions) - i64::from(topic.partitions))?;
             Ok(Topic { partitions, ..topic.clone() })
         })
@@ -268,8 +264,8 @@ impl Catalog {
         if snapshot.topic(&new.name).is_some() {
             return Err(CatalogError::TopicExists(new.name.clone()));
         }
-        if let Some(existing) = snapshot.topics().find(|topic| topic_names_collide(&topic.name, &new.name)) {
-            return Err(CatalogError::NameCollision { name: new.name.clone(), existing: existing.name.clone() });
+        if let Some(existing) = snapshot.colliding(&new.name) {
+            return Err(CatalogError::NameCollision { name: new.name.clone(), existing: existing.clone() });
         }
         self.check_room(snapshot, i64::from(new.partitions))
     }

@@ -1,11 +1,14 @@
 //! One immutable state of the catalogue.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
 use crate::model::{TopicId, TopicName};
+
+use super::CatalogError;
 
 /// Configs that were set on a topic, by Kafka's names; what is not here has its default.
 pub type TopicConfigs = BTreeMap<String, String>;
@@ -24,6 +27,19 @@ impl Topic {
     pub fn has_partition(&self, partition: i32) -> bool {
         (0..self.partitions).contains(&partition)
     }
+
+    /// Whether the topic can grow to `partitions`.
+    pub fn check_growth(&self, partitions: i32) -> Result<(), CatalogError> {
+        match partitions.cmp(&self.partitions) {
+            Ordering::Greater => Ok(()),
+            Ordering::Equal => Err(CatalogError::SameCount(self.partitions)),
+            Ordering::Less => Err(CatalogError::NotAnIncrease {
+                name: self.name.clone(),
+                current: self.partitions,
+                wanted: partitions,
+            }),
+        }
+    }
 }
 
 /// All topics, by name and by id. Cloning copies the two maps, not the topics.
@@ -31,6 +47,8 @@ impl Topic {
 pub struct Snapshot {
     by_name: BTreeMap<TopicName, Arc<Topic>>,
     by_id: HashMap<TopicId, Arc<Topic>>,
+    /// Names that have a `.` or `_`, by what they become in a metric's name.
+    by_metric_name: HashMap<String, TopicName>,
     partitions_total: i64,
 }
 
@@ -57,6 +75,11 @@ impl Snapshot {
         self.by_name.range::<str, _>((std::ops::Bound::Included(from), std::ops::Bound::Unbounded)).map(|entry| entry.1)
     }
 
+    /// The topic whose metrics would have the same name as those of `name` (`Topic.hasCollision`).
+    pub fn colliding(&self, name: &str) -> Option<&TopicName> {
+        metric_name(name).and_then(|metric_name| self.by_metric_name.get(&metric_name))
+    }
+
     pub fn topics_total(&self) -> usize {
         self.by_name.len()
     }
@@ -67,6 +90,9 @@ impl Snapshot {
 
     pub(super) fn insert(&mut self, topic: Arc<Topic>) {
         self.partitions_total += i64::from(topic.partitions);
+        if let Some(metric_name) = metric_name(&topic.name) {
+            self.by_metric_name.insert(metric_name, topic.name.clone());
+        }
         self.by_id.insert(topic.id, Arc::clone(&topic));
         if let Some(replaced) = self.by_name.insert(topic.name.clone(), Arc::clone(&topic)) {
             self.partitions_total -= i64::from(replaced.partitions);
@@ -79,7 +105,15 @@ impl Snapshot {
     pub(super) fn remove(&mut self, id: TopicId) -> Option<Arc<Topic>> {
         let topic = self.by_id.remove(&id)?;
         self.by_name.remove(&topic.name);
+        if let Some(metric_name) = metric_name(&topic.name) {
+            self.by_metric_name.remove(&metric_name);
+        }
         self.partitions_total -= i64::from(topic.partitions);
         Some(topic)
     }
+}
+
+/// What becomes of a name in metrics; none for names that become no other.
+fn metric_name(name: &str) -> Option<String> {
+    name.contains(['.', '_']).then(|| name.replace('.', "_"))
 }

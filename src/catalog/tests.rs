@@ -77,7 +77,8 @@ async fn one_request_creates_what_it_can() {
 async fn a_topic_does_not_shrink_and_a_log_start_does_not_go_back() {
     let catalog = open(&Arc::new(MemoryJournal::new())).await;
     let created = catalog.create(vec![topic("a", 2)]).await.remove(0).unwrap();
-    assert!(matches!(catalog.grow("a", 2).await, Err(CatalogError::NotAnIncrease { .. })));
+    assert!(matches!(catalog.grow("a", 2).await, Err(CatalogError::SameCount(2))));
+    assert!(matches!(catalog.grow("a", 1).await, Err(CatalogError::NotAnIncrease { .. })));
     assert!(matches!(catalog.grow("b", 2).await, Err(CatalogError::UnknownTopic)));
     catalog.set_log_start(created.id, 0, 9).await.unwrap();
     catalog.set_log_start(created.id, 0, 4).await.unwrap();

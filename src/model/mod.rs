@@ -11,4 +11,4 @@ pub use group::{GroupMetadata, GroupState, MemberMetadata};
 pub use ids::{GroupId, TopicId, TopicName, TopicPartition};
 pub use offsets::OffsetMetadata;
 pub use record::CoordinatorRecord;
-pub use topic_name::{InvalidTopicName, topic_names_collide, validate_topic_name};
+pub use topic_name::{InvalidTopicName, validate_topic_name};

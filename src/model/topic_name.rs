@@ -32,12 +32,6 @@ pub fn validate_topic_name(name: &str) -> Result<(), InvalidTopicName> {
     Ok(())
 }
 
-/// Whether two names would be one metric name, in which `.` becomes `_`; Kafka refuses the second of such a pair.
-pub fn topic_names_collide(a: &str, b: &str) -> bool {
-    a.len() == b.len()
-        && a.bytes().zip(b.bytes()).all(|(a, b)| a == b || (matches!(a, b'.' | b'_') && matches!(b, b'.' | b'_')))
-}
-
 const TOPIC_NAME_LENGTH_MAX: usize = 249;
 
 #[cfg(test)]
@@ -56,11 +50,5 @@ mod tests {
         for name in ["", ".", "..", "a/b", "a b", "a\0", "é", &"x".repeat(250)] {
             assert!(validate_topic_name(name).is_err(), "{name}");
         }
-    }
-
-    #[test]
-    fn names_that_differ_only_in_dot_and_underscore_collide() {
-        assert!(topic_names_collide("a.b", "a_b"));
-        assert!(!topic_names_collide("a.b", "a-b"));
     }
 }

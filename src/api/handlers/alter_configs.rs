@@ -1,8 +1,11 @@
 //! AlterConfigs v0–2: replaces all configs of topics and brokers (KIP-133).
 
-use kafka_protocol::messages::{
-    AlterConfigsRequest, AlterConfigsResponse, alter_configs_request::AlterConfigsResource,
-    alter_configs_response::AlterConfigsResourceResponse,
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        AlterConfigsRequest, AlterConfigsResponse, alter_configs_request::AlterConfigsResource,
+        alter_configs_response::AlterConfigsResourceResponse,
+    },
 };
 
 use crate::{
@@ -10,7 +13,7 @@ use crate::{
     broker::{Broker, ConfigChange},
 };
 
-use super::incremental_alter_configs::alter_resource;
+use super::incremental_alter_configs::{Altered, alter_resource};
 
 pub fn handle(request: Request) -> Handled {
     let body: AlterConfigsRequest = request.decode()?;
@@ -24,13 +27,15 @@ pub fn handle(request: Request) -> Handled {
 }
 
 async fn replace(broker: &Broker, resource: AlterConfigsResource, validate_only: bool) -> AlterConfigsResourceResponse {
-    let configs = resource
-        .configs
-        .into_iter()
-        .filter_map(|config| Some((config.name.to_string(), config.value?.to_string())))
-        .collect();
-    let change = ConfigChange::Replace(configs);
-    let altered = alter_resource(broker, resource.resource_type, &resource.resource_name, change, validate_only).await;
+    let given: Option<_> =
+        resource.configs.into_iter().map(|config| Some((config.name.to_string(), config.value?.to_string()))).collect();
+    let altered = match given {
+        Some(configs) => {
+            let change = ConfigChange::Replace(configs);
+            alter_resource(broker, resource.resource_type, &resource.resource_name, change, validate_only).await
+        }
+        None => Altered::failed(ResponseError::InvalidRequest, "Null value not supported for configs"),
+    };
     AlterConfigsResourceResponse::default()
         .with_resource_type(resource.resource_type)
         .with_resource_name(resource.resource_name)

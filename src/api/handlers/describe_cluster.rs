@@ -9,7 +9,7 @@ use kafka_protocol::{
 
 use crate::api::{Handled, Request};
 
-use super::{AUTHORIZED_OPERATIONS_OMITTED, text};
+use super::{AUTHORIZED_CLUSTER_OPERATIONS, operations_if, text};
 
 pub fn handle(request: Request) -> Handled {
     let body: DescribeClusterRequest = request.decode()?;
@@ -17,7 +17,10 @@ pub fn handle(request: Request) -> Handled {
     let response = DescribeClusterResponse::default()
         .with_cluster_id(text(broker.cluster_id()))
         .with_endpoint_type(ENDPOINT_BROKERS)
-        .with_cluster_authorized_operations(AUTHORIZED_OPERATIONS_OMITTED);
+        .with_cluster_authorized_operations(operations_if(
+            body.include_cluster_authorized_operations,
+            AUTHORIZED_CLUSTER_OPERATIONS,
+        ));
     if request.version >= 1 && body.endpoint_type != ENDPOINT_BROKERS {
         // Controllers have no listener of their own here.
         return request.ready(

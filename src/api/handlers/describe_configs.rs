@@ -3,6 +3,8 @@
 //!
 //! Resource types: topic (2), broker (4); others are INVALID_REQUEST, broker loggers (8) do not exist here.
 
+use std::collections::HashSet;
+
 use kafka_protocol::{
     ResponseError,
     messages::{
@@ -25,7 +27,10 @@ use super::text;
 pub fn handle(request: Request) -> Handled {
     let body: DescribeConfigsRequest = request.decode()?;
     let details = Details { synonyms: body.include_synonyms, documentation: body.include_documentation };
-    let results = body.resources.into_iter().map(|resource| describe(request.broker(), resource, details)).collect();
+    let mut seen = HashSet::new();
+    let mut resources = body.resources;
+    resources.retain(|resource| seen.insert((resource.resource_type, resource.resource_name.clone())));
+    let results = resources.into_iter().map(|resource| describe(request.broker(), resource, details)).collect();
     request.ready(&DescribeConfigsResponse::default().with_results(results))
 }
 

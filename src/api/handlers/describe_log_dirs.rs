@@ -1,6 +1,6 @@
 //! DescribeLogDirs v1–4: how large partitions are on disk (KIP-113), v4: room of the volume (KIP-827).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use kafka_protocol::messages::{
     DescribeLogDirsRequest, DescribeLogDirsResponse,
@@ -17,9 +17,9 @@ use super::{domain_name, text, topic_name};
 
 pub fn handle(request: Request) -> Handled {
     let body: DescribeLogDirsRequest = request.decode()?;
-    let wanted: Option<HashMap<TopicName, Vec<i32>>> = body
-        .topics
-        .map(|topics| topics.into_iter().map(|topic| (domain_name(&topic.topic), topic.partitions)).collect());
+    let wanted: Option<HashMap<TopicName, HashSet<i32>>> = body.topics.map(|topics| {
+        topics.into_iter().map(|topic| (domain_name(&topic.topic), topic.partitions.into_iter().collect())).collect()
+    });
     let is_wanted = |found: &LogDirPartition| match &wanted {
         None => true,
         Some(wanted) => wanted.get(&found.topic.name).is_some_and(|partitions| partitions.contains(&found.partition)),

@@ -22,7 +22,7 @@ use crate::{
     model::{TopicName, validate_topic_name},
 };
 
-use super::{AUTHORIZED_OPERATIONS_OMITTED, broker_ids, domain_name, topic_name};
+use super::{AUTHORIZED_OPERATIONS_OMITTED, AUTHORIZED_TOPIC_OPERATIONS, broker_ids, domain_name, topic_name};
 
 pub fn handle(request: Request) -> Handled {
     let body: DescribeTopicPartitionsRequest = request.decode()?;
@@ -96,7 +96,7 @@ fn described(topic: &Arc<Topic>, partitions: std::ops::Range<i32>, node: i32) ->
         .with_name(Some(topic_name(&topic.name)))
         .with_topic_id(topic.id)
         .with_partitions(partitions)
-        .with_topic_authorized_operations(AUTHORIZED_OPERATIONS_OMITTED)
+        .with_topic_authorized_operations(AUTHORIZED_TOPIC_OPERATIONS)
 }
 
 fn unknown(name: &TopicName) -> DescribeTopicPartitionsResponseTopic {

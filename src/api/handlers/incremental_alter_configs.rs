@@ -41,7 +41,7 @@ pub(super) struct Altered {
 }
 
 impl Altered {
-    fn failed(error: ResponseError, message: impl AsRef<str>) -> Self {
+    pub(super) fn failed(error: ResponseError, message: impl AsRef<str>) -> Self {
         Self { error_code: error.code(), error_message: Some(text(message)) }
     }
 }

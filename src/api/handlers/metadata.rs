@@ -23,25 +23,47 @@ use crate::{
     model::{TopicName, validate_topic_name},
 };
 
-use super::{AUTHORIZED_OPERATIONS_OMITTED, broker_ids, domain_name, text, topic_name};
+use super::{
+    AUTHORIZED_CLUSTER_OPERATIONS, AUTHORIZED_OPERATIONS_OMITTED, AUTHORIZED_TOPIC_OPERATIONS, broker_ids, domain_name,
+    operations_if, text, topic_name,
+};
 
 pub fn handle(request: Request) -> Handled {
     let body: MetadataRequest = request.decode()?;
+    let asked = Asked {
+        topic_operations: operations_if(body.include_topic_authorized_operations, AUTHORIZED_TOPIC_OPERATIONS),
+        cluster_operations: operations_if(body.include_cluster_authorized_operations, AUTHORIZED_CLUSTER_OPERATIONS),
+    };
     let wanted = match body.topics {
         // Version 0 has no null: an empty list asks for all.
         Some(topics) if topics.is_empty() && request.version == 0 => None,
         topics => topics,
     };
+    let wanted = wanted.map(each_once);
+    if request.version < FIRST_VERSION_BY_ID && wanted.iter().flatten().any(is_by_id) {
+        let refused = wanted.iter().flatten().map(|topic| {
+            let name = topic.name.as_ref().map_or_else(|| "".into(), domain_name);
+            failed(Some(&name), Uuid::nil(), ResponseError::InvalidRequest)
+        });
+        return request.ready(&response(request.broker(), refused.collect(), asked));
+    }
     let may_create = body.allow_auto_topic_creation && request.broker().settings().broker.auto_create_topics;
     if !may_create || !names_unknown_topic(request.broker(), wanted.as_deref()) {
         let topics = describe(request.broker(), wanted.as_deref());
-        return request.ready(&response(request.broker(), topics));
+        return request.ready(&response(request.broker(), topics, asked));
     }
     request.alone(|request| async move {
         let broker = request.broker();
         let topics = create_and_describe(broker, wanted.unwrap_or_default()).await;
-        response(broker, topics)
+        response(broker, topics, asked)
     })
+}
+
+/// What the response says of operations.
+#[derive(Clone, Copy)]
+struct Asked {
+    topic_operations: i32,
+    cluster_operations: i32,
 }
 
 fn names_unknown_topic(broker: &Broker, wanted: Option<&[MetadataRequestTopic]>) -> bool {
@@ -51,6 +73,17 @@ fn names_unknown_topic(broker: &Broker, wanted: Option<&[MetadataRequestTopic]>)
         .flatten()
         .filter_map(asked_name)
         .any(|name| snapshot.topic(name).is_none() && validate_topic_name(name).is_ok())
+}
+
+/// Each topic where it is first named; others may not make the answer any longer.
+fn each_once(mut topics: Vec<MetadataRequestTopic>) -> Vec<MetadataRequestTopic> {
+    let mut seen = HashSet::new();
+    topics.retain(|topic| seen.insert((topic.name.clone(), topic.topic_id)));
+    topics
+}
+
+fn is_by_id(topic: &MetadataRequestTopic) -> bool {
+    topic.name.is_none() || !topic.topic_id.is_nil()
 }
 
 /// The name that is asked for; none when an id is. An id counts first: clients that ask by id send an empty name.
@@ -104,7 +137,10 @@ async fn create_and_describe(broker: &Broker, wanted: Vec<MetadataRequestTopic>)
     topics
 }
 
-fn response(broker: &Broker, topics: Vec<MetadataResponseTopic>) -> MetadataResponse {
+fn response(broker: &Broker, mut topics: Vec<MetadataResponseTopic>, asked: Asked) -> MetadataResponse {
+    for topic in topics.iter_mut().filter(|topic| topic.error_code == 0) {
+        topic.topic_authorized_operations = asked.topic_operations;
+    }
     let advertised = broker.advertised();
     let node = MetadataResponseBroker::default()
         .with_node_id(BrokerId(broker.node_id()))
@@ -116,7 +152,7 @@ fn response(broker: &Broker, topics: Vec<MetadataResponseTopic>) -> MetadataResp
         .with_cluster_id(Some(text(broker.cluster_id())))
         .with_controller_id(BrokerId(broker.node_id()))
         .with_topics(topics)
-        .with_cluster_authorized_operations(AUTHORIZED_OPERATIONS_OMITTED)
+        .with_cluster_authorized_operations(asked.cluster_operations)
 }
 
 fn described(topic: &Arc<Topic>, node: i32) -> MetadataResponseTopic {
@@ -152,3 +188,5 @@ fn failed(name: Option<&TopicName>, id: Uuid, error: ResponseError) -> MetadataR
         .with_topic_id(id)
         .with_topic_authorized_operations(AUTHORIZED_OPERATIONS_OMITTED)
 }
+
+const FIRST_VERSION_BY_ID: i16 = 12;

@@ -66,5 +66,16 @@ fn broker_ids(id: i32) -> Vec<BrokerId> {
     vec![BrokerId(id)]
 }
 
-/// ACLs do not exist yet: every operation is allowed, and clients that ask which get Kafka's "not asked" value.
+/// For clients that did not ask which operations they may do.
 const AUTHORIZED_OPERATIONS_OMITTED: i32 = i32::MIN;
+
+/// Without an authorizer everything is allowed: one bit for each operation that a topic knows (`AclEntry`).
+const AUTHORIZED_TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+
+/// The same for the cluster.
+const AUTHORIZED_CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
+
+/// What a response says of operations, which only clients that ask are told.
+fn operations_if(asked: bool, allowed: i32) -> i32 {
+    if asked { allowed } else { AUTHORIZED_OPERATIONS_OMITTED }
+}

@@ -18,7 +18,7 @@ use crate::{
     model::TopicPartition,
     storage::{
         StorageError,
-        segment::{FileEntry, OpenMode, SegmentFile, SegmentStore},
+        segment::{FileEntry, OpenMode, SegmentFile, SegmentStore, Volume},
     },
 };
 
@@ -193,6 +193,14 @@ impl SegmentStore for DiskSegments {
             }
         }
         Ok(partitions)
+    }
+
+    fn volume(&self) -> Option<Volume> {
+        let volume = rustix::fs::statvfs(&self.root).ok()?;
+        Some(Volume {
+            total_bytes: volume.f_blocks.saturating_mul(volume.f_frsize),
+            usable_bytes: volume.f_bavail.saturating_mul(volume.f_frsize),
+        })
     }
 
     fn size_bytes(&self) -> Result<u64, StorageError> {
