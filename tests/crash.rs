@@ -18,17 +18,27 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use kafka_protocol::messages::{CreateTopicsRequest, InitProducerIdRequest, create_topics_request::CreatableTopic};
+use kafka_protocol::messages::{
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DescribeConfigsRequest,
+    GroupId, IncrementalAlterConfigsRequest, InitProducerIdRequest, ListGroupsRequest,
+    create_partitions_request::CreatePartitionsTopic,
+    create_topics_request::CreatableTopic,
+    delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
+    describe_configs_request::DescribeConfigsResource,
+    incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
+};
 use support::{
     Client, Gateway,
     batch::{Batch, Record},
+    groups::Member,
     offsets::{self, commit_partition, commit_request, commit_topic},
+    str_bytes,
     topics::{self, produce_request, read_all, topic_name},
 };
 
@@ -56,6 +66,9 @@ fn crash_under_load(durability: &str) {
         .collect();
     let committer = Committer::start(gateway.address, Arc::clone(&stop));
     let creator = Creator::start(gateway.address, Arc::clone(&stop));
+    let steps: Vec<_> =
+        STEPS.iter().map(|step| Stepper::start(gateway.address, Arc::clone(&stop), step, &mut client)).collect();
+    let mut member = Member::alone(&gateway, "stable");
 
     for cycle in 0..cycles() {
         // Some work in each life, and then an end at any moment.
@@ -72,11 +85,17 @@ fn crash_under_load(durability: &str) {
         assert!(start.elapsed() < Duration::from_secs(5), "cycle {cycle}: a start took {:?}", start.elapsed());
         check_commits(&mut gateway.connect(), &committer.acknowledged, durability);
         check_topics(&mut gateway.connect(), &creator.acknowledged);
+        steps.iter().for_each(|stepper| stepper.check(&mut gateway.connect()));
+        // A stable group does not notice: the same member in the same generation.
+        member.client = gateway.connect();
+        assert_eq!(member.heartbeat(), 0, "cycle {cycle}");
+        assert_eq!(member.commit(8, TOPIC, 0, cycle.into()), 0, "cycle {cycle}");
     }
     stop.store(true, Ordering::Relaxed);
     let acknowledged: Vec<_> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
     committer.join();
     creator.join();
+    steps.into_iter().for_each(Stepper::join);
     gateway.crash_and_restart();
     let mut client = gateway.connect();
     for (partition, acknowledged) in (0..).zip(acknowledged) {
@@ -257,6 +276,137 @@ fn check_topics(client: &mut Client, acknowledged: &Mutex<Vec<(String, bool)>>) 
         if now {
             assert_eq!(code, if *exists { 0 } else { 3 }, "topic {name}");
         }
+    }
+}
+
+/// Something that goes one step at a time, 1, 2, 3 …, and must never go back behind an acknowledged step.
+struct Step {
+    name: &'static str,
+    prepare: fn(&mut Client),
+    /// Whether the step was acknowledged. It may be done twice.
+    take: fn(&mut Client, i64) -> io::Result<bool>,
+    /// Where it stands.
+    read: fn(&mut Client) -> i64,
+}
+
+const STEPS: &[Step] = &[
+    Step {
+        name: "log start",
+        prepare: |client| {
+            topics::create(client, "trimmed", 1);
+            let values: Vec<_> = (0..20_000).map(|_| "x").collect();
+            topics::produce_values(client, "trimmed", 0, values);
+        },
+        take: |client, step| {
+            let partition = DeleteRecordsPartition::default().with_partition_index(0).with_offset(step);
+            let topic = DeleteRecordsTopic::default().with_name(topic_name("trimmed")).with_partitions(vec![partition]);
+            let request = DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(5000);
+            Ok(client.try_call(2, &request)?.topics[0].partitions[0].error_code == 0)
+        },
+        read: |client| topics::log_start_offset(client, "trimmed", 0),
+    },
+    Step {
+        name: "config",
+        prepare: |client| {
+            topics::create_with(client, "configured", 1, &[("segment.ms", "100000")]);
+        },
+        take: |client, step| {
+            let config = AlterableConfig::default()
+                .with_name(str_bytes("segment.ms"))
+                .with_value(Some(str_bytes((100_000 + step).to_string())));
+            let resource = AlterConfigsResource::default()
+                .with_resource_type(2)
+                .with_resource_name(str_bytes("configured"))
+                .with_configs(vec![config]);
+            let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+            Ok(client.try_call(1, &request)?.responses[0].error_code == 0)
+        },
+        read: |client| {
+            let resource = DescribeConfigsResource::default()
+                .with_resource_type(2)
+                .with_resource_name(str_bytes("configured"))
+                .with_configuration_keys(Some(vec![str_bytes("segment.ms")]));
+            let response = client.call(4, &DescribeConfigsRequest::default().with_resources(vec![resource]));
+            let value = response.results[0].configs[0].value.clone().unwrap();
+            value.parse::<i64>().unwrap() - 100_000
+        },
+    },
+    Step {
+        name: "partitions",
+        prepare: |client| {
+            topics::create(client, "growing", 1);
+        },
+        take: |client, step| {
+            // Partitions are not for free: one more, now and then.
+            thread::sleep(Duration::from_millis(20));
+            let count = i32::try_from(step + 1).unwrap();
+            let topic = CreatePartitionsTopic::default()
+                .with_name(topic_name("growing"))
+                .with_count(count)
+                .with_assignments(None);
+            let request = CreatePartitionsRequest::default().with_topics(vec![topic]).with_timeout_ms(5000);
+            // INVALID_PARTITIONS: it was done just before the crash.
+            Ok(matches!(client.try_call(3, &request)?.results[0].error_code, 0 | 37))
+        },
+        read: |client| i64::try_from(topics::describe(client, "growing").partitions.len()).unwrap() - 1,
+    },
+    Step {
+        name: "deleted groups",
+        prepare: |_| {},
+        take: |client, step| {
+            let group = format!("deleted-{step}");
+            let topics = vec![commit_topic(TOPIC, vec![commit_partition(0, step, None)])];
+            client.try_call(8, &commit_request(&group, topics))?;
+            let request = DeleteGroupsRequest::default().with_groups_names(vec![GroupId(str_bytes(group))]);
+            // GROUP_ID_NOT_FOUND: deleted just before the crash.
+            Ok(matches!(client.try_call(2, &request)?.results[0].error_code, 0 | 69))
+        },
+        read: |client| {
+            // One of them may be in the making; what was deleted has not come back.
+            let response = client.call(5, &ListGroupsRequest::default());
+            let numbers =
+                response.groups.iter().filter_map(|group| group.group_id.strip_prefix("deleted-")?.parse().ok());
+            numbers.min().map_or(i64::MAX, |first: i64| first - 1)
+        },
+    },
+];
+
+struct Stepper {
+    step: &'static Step,
+    acknowledged: Arc<AtomicI64>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Stepper {
+    fn start(address: SocketAddr, stop: Arc<AtomicBool>, step: &'static Step, client: &mut Client) -> Self {
+        (step.prepare)(client);
+        let acknowledged = Arc::new(AtomicI64::new(0));
+        let shared = Arc::clone(&acknowledged);
+        let thread = thread::spawn(move || {
+            let mut connection = Connection::new(address);
+            let mut next = 1;
+            while !stop.load(Ordering::Relaxed) {
+                match connection.with(|client| (step.take)(client, next)) {
+                    Ok(taken) => {
+                        assert!(taken, "{}: step {next} was refused", step.name);
+                        shared.store(next, Ordering::Relaxed);
+                        next += 1;
+                    }
+                    Err(_away) => {}
+                }
+            }
+        });
+        Self { step, acknowledged, thread }
+    }
+
+    fn check(&self, client: &mut Client) {
+        let least = self.acknowledged.load(Ordering::Relaxed);
+        let found = (self.step.read)(client);
+        assert!(found >= least, "{}: {found}, acknowledged {least}", self.step.name);
+    }
+
+    fn join(self) {
+        self.thread.join().unwrap();
     }
 }
 
