@@ -119,7 +119,7 @@ impl Broker {
         let broker = Arc::clone(self);
         let deleted = Arc::clone(&topic);
         off_thread(move || broker.logs.delete_topic(&deleted)).await;
-        if let Err(error) = self.coordinator.on_topics_deleted(vec![topic.name.clone()]).await {
+        if let Err(error) = self.coordinator.on_topics_deleted(vec![(topic.name.clone(), topic.id)]).await {
             warn!(topic = %topic.name, %error, "offsets of a deleted topic stay until they expire");
         }
         info!(topic = %topic.name, id = %topic.id, "topic deleted");
