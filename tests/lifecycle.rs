@@ -193,6 +193,61 @@ fn health_metrics_and_version_answer() {
 }
 
 #[test]
+fn metrics_show_offsets_latency_and_storage() {
+    for storage in ["disk", "memory"] {
+        let gateway = Gateway::options().storage(storage).start();
+        let mut client = gateway.connect();
+        topics::create(&mut client, "topic", 1);
+        produce_values(&mut client, "topic", 0, ["value"]);
+        for offset in 1..=3 {
+            support::offsets::commit(&mut client, "group", "topic", 0, offset);
+        }
+        support::offsets::fetch_all(&mut client, "group");
+        let value = |name: &str| {
+            let samples = gateway.metrics(name);
+            assert_eq!(samples.len(), 1, "{name}: {samples:?}");
+            samples[0].1
+        };
+        assert_eq!(value("tidegate_offset_commit_duration_seconds_count"), 3.0);
+        assert!(value("tidegate_offset_fetch_duration_seconds_count") >= 1.0);
+        assert_eq!(value("tidegate_offsets_committed_total"), 3.0);
+        assert_eq!(value("tidegate_fetch_offset_out_of_range_total"), 0.0);
+        for (kind, entries) in [("offsets", 1.0), ("groups", 1.0), ("records", 1.0)] {
+            let labels = format!("{{backend=\"{storage}\",kind=\"{kind}\"}}");
+            let found = value(&format!("tidegate_storage_entries{labels}"));
+            // A group of nothing but offsets may or may not count as one.
+            assert!(found == entries || kind == "groups" && found == 0.0, "{kind}: {found}");
+            if kind != "groups" {
+                assert!(value(&format!("tidegate_storage_bytes{labels}")) > 0.0, "{kind}");
+            }
+        }
+        topics::fetch(&mut client, "topic", 0, 99);
+        assert_eq!(value("tidegate_fetch_offset_out_of_range_total"), 1.0);
+    }
+}
+
+#[test]
+fn logs_name_what_happens_at_debug_and_are_quiet_at_info() {
+    for (filter, loud) in [("info", false), ("debug", true)] {
+        let gateway = Gateway::options().log(filter).start();
+        let mut member = groups::Member::alone(&gateway, "the-group");
+        topics::create(&mut member.client, "the-topic", 1);
+        produce_values(&mut member.client, "the-topic", 0, ["value"]);
+        assert_eq!(member.commit(8, "the-topic", 0, 77), 0);
+        topics::fetch(&mut member.client, "the-topic", 0, 99);
+        assert_eq!(member.leave(), 0);
+        let log = gateway.log();
+        let names_all =
+            |line: &str| ["the-group", "the-topic", "partition=0", "offset=77"].iter().all(|part| line.contains(part));
+        assert_eq!(log.lines().any(names_all), loud, "{filter}: {log}");
+        if !loud {
+            // Start, addresses, a new topic: nothing for each request.
+            assert!(log.lines().count() < 10, "{log}");
+        }
+    }
+}
+
+#[test]
 fn it_starts_at_once() {
     let start = Instant::now();
     let gateway = Gateway::options().storage("disk").start();

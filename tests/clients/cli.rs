@@ -200,6 +200,58 @@ fn kafka_consumer_groups_describe_and_reset() {
     assert!(!groups(&["--list"]).lines().any(|line| line == group));
 }
 
+#[test]
+fn kafka_tools_that_look_around() {
+    let gateway = Gateway::start();
+    let bootstrap = gateway.bootstrap();
+    let topic = unique("topic");
+    topics::create(&mut gateway.connect(), &topic, 1);
+    produce_values(&mut gateway.connect(), &topic, 0, ["a", "b", "c"]);
+    let versions = tool("org.apache.kafka.tools.BrokerApiVersionsCommand", &bootstrap, &[]);
+    assert!(versions.contains("Produce(0): 0 to 13"), "{versions}");
+    let directories =
+        tool("org.apache.kafka.tools.LogDirsCommand", &bootstrap, &["--describe", "--topic-list", &topic]);
+    assert!(directories.contains(&format!("\"partition\":\"{topic}-0\"")), "{directories}");
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let up_to =
+        format!("{{\"partitions\": [{{\"topic\": \"{topic}\", \"partition\": 0, \"offset\": 2}}], \"version\": 1}}");
+    fs::write(&file, up_to).unwrap();
+    let arguments = ["--offset-json-file", file.path().to_str().unwrap()];
+    let deleted = tool("org.apache.kafka.tools.DeleteRecordsCommand", &bootstrap, &arguments);
+    assert!(deleted.contains("low_watermark: 2"), "{deleted}");
+    assert_eq!(topics::log_start_offset(&mut gateway.connect(), &topic, 0), 2);
+}
+
+#[test]
+fn kafka_performance_tools() {
+    let gateway = Gateway::start();
+    let bootstrap = gateway.bootstrap();
+    let topic = unique("topic");
+    topics::create(&mut gateway.connect(), &topic, 1);
+    let servers = format!("bootstrap.servers={bootstrap}");
+    let (code, produced) = kafka_tool(
+        "org.apache.kafka.tools.ProducerPerformance",
+        &[
+            "--topic",
+            &topic,
+            "--num-records",
+            "20000",
+            "--record-size",
+            "100",
+            "--throughput",
+            "-1",
+            "--producer-props",
+            &servers,
+        ],
+    );
+    assert_eq!(code, 0, "{produced}");
+    assert!(produced.contains("20000 records sent"), "{produced}");
+    let arguments = ["--topic", &topic, "--messages", "20000", "--timeout", "20000"];
+    let consumed = tool("org.apache.kafka.tools.ConsumerPerformance", &bootstrap, &arguments);
+    assert!(consumed.lines().last().unwrap().split(", ").any(|cell| cell == "20000"), "{consumed}");
+}
+
 /// Runs a tool that must end well.
 fn tool(class: &str, bootstrap: &str, arguments: &[&str]) -> String {
     let (code, output) = kafka_tool(class, &[&["--bootstrap-server", bootstrap], arguments].concat());

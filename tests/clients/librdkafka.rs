@@ -126,8 +126,7 @@ fn offset_reset() {
         error.subscribe(&[&topic]).unwrap();
         assert_eq!(first_error(&error), RDKafkaErrorCode::AutoOffsetReset, "{committed:?}");
     }
-    let mut next = 10;
-    for committed in [None, Some(1), Some(500)] {
+    for (next, committed) in (10..).zip([None, Some(1), Some(500)]) {
         let group = unique("latest");
         commit(&gateway, &group, &topic, committed);
         let latest = consumer(&gateway, &group, &[("auto.offset.reset", "latest")]);
@@ -135,7 +134,6 @@ fn offset_reset() {
         await_position(&latest, &topic);
         produce(&gateway, &topic, 0, next..next + 1);
         assert_eq!(read(&latest, 1), [(0, next)], "{committed:?}");
-        next += 1;
     }
     // A commit within the log is never reset, whatever the setting.
     for reset in ["earliest", "latest", "error"] {

@@ -259,6 +259,21 @@ fn many_long_polls_hold_up_nobody() {
 }
 
 #[test]
+fn committed_reads_name_the_aborted_transactions() {
+    let gateway = Gateway::start();
+    let mut client = gateway.connect();
+    let topic = unique("topic");
+    topics::create(&mut client, &topic, 1);
+    produce_values(&mut client, &topic, 0, ["value"]);
+    for (isolation_level, expected) in [(0, None), (1, Some(vec![]))] {
+        let response = client.call(12, &fetch_request(&topic, 0, 0).with_isolation_level(isolation_level));
+        let answer = &response.responses[0].partitions[0];
+        assert_eq!(answer.aborted_transactions, expected, "isolation level {isolation_level}");
+        assert_eq!((answer.last_stable_offset, batch::records_of(answer.records.as_ref()).len()), (1, 1));
+    }
+}
+
+#[test]
 fn compacted_topics_refuse_records_without_a_key() {
     let gateway = Gateway::start();
     let mut client = gateway.connect();

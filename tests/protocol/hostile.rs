@@ -6,11 +6,14 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::{CreateTopicsRequest, JoinGroupRequest, MetadataRequest, OffsetFetchRequest};
+use kafka_protocol::messages::{
+    ApiVersionsRequest, CreateTopicsRequest, FetchRequest, JoinGroupRequest, MetadataRequest, OffsetFetchRequest,
+};
 
 use crate::support::{
     Client, Gateway,
     batch::{self, Batch, old_message},
+    eventually,
     frames::{frame, framed, raw_frame},
     groups::Member,
     offsets::{self, commit_partition, commit_request, commit_topic, fetch_group},
@@ -251,6 +254,11 @@ fn wrong_batches(good: &Batch) -> Vec<(&'static str, Bytes, i16)> {
         ),
         ("a length of 0", changed(&|bytes| bytes[8..12].copy_from_slice(&[0; 4])), CORRUPT_MESSAGE),
         ("a negative length", changed(&|bytes| bytes[8..12].copy_from_slice(&[0xff; 4])), CORRUPT_MESSAGE),
+        (
+            "a transactional batch",
+            Batch { attributes: 0x10, ..good.clone() }.idempotent(7, 0, 0).encode(),
+            TRANSACTIONAL,
+        ),
         ("a control batch", Batch { attributes: 0x20, ..good.clone() }.encode(), INVALID_RECORD),
         ("a producer without a sequence", good.clone().idempotent(7, 0, -1).encode(), INVALID_RECORD),
         ("a base offset", Batch { base_offset: 5, ..good.clone() }.encode(), INVALID_RECORD),
@@ -273,6 +281,38 @@ fn batches_that_kafka_takes_and_consumers_stumble_on() -> Vec<(&'static str, Byt
         ("gzip that is none", Batch { attributes: 1, ..Batch::of(["a"]) }.encode()),
         ("an offset delta of 2^31-1", with_record(&[20, 0, 0, 0xfe, 0xff, 0xff, 0xff, 0x0f, 1, 1, 0])),
     ]
+}
+
+#[test]
+fn zstd_needs_a_newer_produce() {
+    let gateway = Gateway::start();
+    let mut client = gateway.connect();
+    let topic = unique("topic");
+    topics::create(&mut client, &topic, 1);
+    let records = Batch { attributes: 4, ..Batch::of(["value"]) }.encode();
+    for version in 3..=6 {
+        let response = client.call(version, &produce_request(&topic, 0, records.clone()));
+        assert_eq!(response.responses[0].partition_responses[0].error_code, UNSUPPORTED_COMPRESSION_TYPE, "{version}");
+    }
+}
+
+#[test]
+fn a_partition_named_twice_is_answered_once() {
+    let gateway = Gateway::start();
+    let mut client = gateway.connect();
+    let topic = unique("topic");
+    topics::create(&mut client, &topic, 1);
+    let mut request = produce_request(&topic, 0, Batch::of(["value"]).encode());
+    let partition = request.topic_data[0].partition_data[0].clone();
+    request.topic_data[0].partition_data.push(partition);
+    let response = client.call(9, &request);
+    assert_eq!(response.responses[0].partition_responses.len(), 1, "{response:?}");
+    assert_eq!(read_all(&mut client, &topic, 0, 0).len(), 1);
+    let mut request = fetch_request(&topic, 0, 0);
+    let partition = request.topics[0].partitions[0].clone();
+    request.topics[0].partitions.push(partition);
+    let response = client.call(12, &request);
+    assert_eq!(response.responses[0].partitions.len(), 1, "{response:?}");
 }
 
 #[test]
@@ -308,6 +348,83 @@ fn connections_beyond_count_do_not_add_up() {
     let each = (gateway.resident_kib().saturating_sub(before)) / 500;
     assert!(each < 32, "{each} KiB a connection");
     drop(idle);
+    gateway.assert_alive();
+}
+
+#[test]
+fn connections_beyond_the_limit_are_refused_until_one_ends() {
+    let gateway = Gateway::options().env("TIDEGATE_MAX_CONNECTIONS", "5").start();
+    let mut connections: Vec<_> = (0..5).map(|_| gateway.connect()).collect();
+    connections.iter_mut().for_each(Client::ping);
+    let mut refused = gateway.connect();
+    refused.assert_closed("the sixth of five");
+    connections.iter_mut().for_each(Client::ping);
+    connections.pop();
+    eventually("a place is free", Duration::from_secs(5), || {
+        let mut client = gateway.connect();
+        client.try_call(0, &ApiVersionsRequest::default()).ok()
+    });
+}
+
+#[test]
+fn silent_connections_are_closed_and_waiting_ones_are_not() {
+    let gateway = Gateway::options().env("TIDEGATE_CONNECTIONS_MAX_IDLE_MS", "300").start();
+    let mut waiting = gateway.connect();
+    topics::create(&mut waiting, "topic", 1);
+    let poll = waiting.send(12, &fetch_request("topic", 0, 0).with_max_wait_ms(1500));
+    let mut silent = gateway.connect();
+    silent.ping();
+    let start = Instant::now();
+    silent.assert_closed("a silent connection");
+    assert!(start.elapsed() >= Duration::from_millis(250), "{:?}", start.elapsed());
+    waiting.receive::<FetchRequest>(12, poll);
+}
+
+#[test]
+fn a_frame_that_does_not_arrive_in_time_closes_the_connection() {
+    let gateway = Gateway::options().env("TIDEGATE_REQUEST_READ_TIMEOUT_MS", "300").start();
+    let mut slow = gateway.connect();
+    slow.write(&[0, 0, 0, 50, 0, 3]);
+    slow.assert_closed("half a frame");
+    let mut idle = gateway.connect();
+    thread::sleep(Duration::from_millis(700));
+    idle.ping();
+}
+
+/// Large frames that stop halfway hold memory, which is bounded; whoever waits for it goes on when they are closed.
+#[test]
+fn frames_that_stop_halfway_block_nobody_for_long() {
+    let mut gateway = Gateway::options()
+        .env("TIDEGATE_REQUEST_READ_TIMEOUT_MS", "1000")
+        .env("TIDEGATE_SOCKET_REQUEST_MAX_BYTES", "6000000")
+        .env("TIDEGATE_QUEUED_MAX_REQUEST_BYTES", "8000000")
+        .start();
+    let mut client = gateway.connect();
+    topics::create(&mut client, "topic", 1);
+    let before = gateway.resident_kib();
+    let mut bytes = BytesMut::new();
+    bytes.put_i32(5_000_000);
+    bytes.put_slice(&[0, 0, 0, 9, 0, 0, 0, 1]);
+    bytes.put_bytes(0, 3_000_000);
+    let half: Vec<_> = (0..10)
+        .map(|_| {
+            let mut hostile = gateway.connect();
+            let bytes = bytes.clone();
+            thread::spawn(move || {
+                let _ = hostile.try_write(&bytes);
+                hostile
+            })
+        })
+        .collect();
+    thread::sleep(Duration::from_millis(300));
+    let start = Instant::now();
+    // Small requests need no share of it; a large one has to wait.
+    client.ping();
+    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+    assert_eq!(produce_values(&mut client, "topic", 0, ["x".repeat(500_000)]), 0);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(gateway.resident_kib() < before + 64 * 1024, "{} KiB, {before} before", gateway.resident_kib());
+    drop(half);
     gateway.assert_alive();
 }
 
@@ -350,5 +467,8 @@ const CORRUPT_MESSAGE: i16 = 2;
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 const MESSAGE_TOO_LARGE: i16 = 10;
 const INVALID_REQUIRED_ACKS: i16 = 21;
+/// TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+const TRANSACTIONAL: i16 = 53;
+const UNSUPPORTED_COMPRESSION_TYPE: i16 = 76;
 const INVALID_RECORD: i16 = 87;
 const UNKNOWN_TOPIC_ID: i16 = 100;

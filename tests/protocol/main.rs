@@ -15,11 +15,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admin;
 mod fetch;
 mod fetch_sessions;
 mod groups;
 mod hostile;
 mod idempotence;
+mod list_offsets;
+mod log;
 mod offset_commit;
 mod offset_fetch;
 mod pipelining;
