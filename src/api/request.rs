@@ -98,6 +98,13 @@ impl Request {
         Ok(codec::decode_request(self.api_key, self.version, &mut self.body.clone())?)
     }
 
+    /// Lets go of the frame's bytes, which what was decoded does not need: a request may wait for minutes.
+    pub fn release_frame(&mut self) {
+        self.body = Bytes::new();
+        // A slice of the frame as well.
+        self.client_id = self.client_id.take().map(|id| StrBytes::from_string(id.as_str().to_owned()));
+    }
+
     /// Encodes `response` behind the header that belongs to this request.
     pub fn encode<T: Encodable>(&self, response: &T) -> Result<ResponseFrame, RequestError> {
         codec::encode_response(self.api_key, self.version, self.correlation_id, response)
@@ -109,18 +116,20 @@ impl Request {
     }
 
     /// Answers with what `work` makes of the request; for requests that Kafka would run one at a time.
-    pub fn alone<T, F>(self, work: impl FnOnce(Arc<Self>) -> F) -> Handled
+    pub fn alone<T, F>(mut self, work: impl FnOnce(Arc<Self>) -> F) -> Handled
     where
         T: Encodable + 'static,
         F: Future<Output = T> + Send + 'static,
     {
+        self.release_frame();
         let request = Arc::new(self);
         let work = work(Arc::clone(&request));
         Ok(Outcome::Alone(Box::pin(async move { request.encode(&work.await) })))
     }
 
     /// Answers with `response` once it resolves; the work behind it was enqueued before this call.
-    pub fn pending<T: Encodable>(self, response: impl Future<Output = T> + Send + 'static) -> Handled {
+    pub fn pending<T: Encodable>(mut self, response: impl Future<Output = T> + Send + 'static) -> Handled {
+        self.release_frame();
         Ok(Outcome::Pending(Box::pin(async move { self.encode(&response.await) })))
     }
 }

@@ -21,15 +21,16 @@ pub enum OffsetQuery {
 }
 
 impl OffsetQuery {
-    /// The query behind a wire timestamp; negative ones without a meaning find nothing, as in Kafka.
-    pub fn from_timestamp(timestamp: i64) -> Self {
+    /// The query behind a wire timestamp; none for a negative one that has no meaning in this version of ListOffsets.
+    pub fn from_timestamp(timestamp: i64, version: i16) -> Option<Self> {
         match timestamp {
-            -1 => Self::Latest,
-            -2 => Self::Earliest,
-            -3 => Self::MaxTimestamp,
-            -4 => Self::EarliestLocal,
-            -5 => Self::LatestTiered,
-            at => Self::At(at),
+            -1 => Some(Self::Latest),
+            -2 => Some(Self::Earliest),
+            -3 if version >= 7 => Some(Self::MaxTimestamp),
+            -4 if version >= 8 => Some(Self::EarliestLocal),
+            -5 if version >= 9 => Some(Self::LatestTiered),
+            at if at >= 0 => Some(Self::At(at)),
+            _ => None,
         }
     }
 }
@@ -92,20 +93,20 @@ impl Broker {
         let log = self.partition(topic, partition)?;
         check_leader_epoch(leader_epoch)?;
         let offsets = log.offsets();
+        let end = if read_committed { offsets.last_stable } else { offsets.high_watermark };
         Ok(match query {
-            OffsetQuery::Latest if read_committed => FoundOffset::at(offsets.last_stable),
-            OffsetQuery::Latest => FoundOffset::at(offsets.high_watermark),
+            OffsetQuery::Latest => FoundOffset::at(end),
             OffsetQuery::Earliest | OffsetQuery::EarliestLocal => FoundOffset::at(offsets.log_start),
             OffsetQuery::LatestTiered => FoundOffset::NONE,
             OffsetQuery::MaxTimestamp => log.offset_of_max_timestamp()?.map_or(FoundOffset::NONE, found),
-            OffsetQuery::At(timestamp) => log
-                .offset_for_timestamp(timestamp)?
-                .filter(|entry| entry.offset < offsets.high_watermark)
-                .map_or(FoundOffset::NONE, found),
+            OffsetQuery::At(timestamp) => {
+                log.offset_for_timestamp(timestamp)?.filter(|entry| entry.offset < end).map_or(FoundOffset::NONE, found)
+            }
         })
     }
 
-    /// The end offset of `epoch`, for consumers that check for truncation; -1 and -1 when the epoch is unknown.
+    /// The largest epoch that is not above `epoch` and its end offset, for consumers that check for truncation; -1 and
+    /// -1 when the epoch is unknown.
     pub fn end_offset_of_epoch(
         &self,
         topic: &TopicRef,
@@ -115,10 +116,31 @@ impl Broker {
     ) -> Result<(i32, i64), ListOffsetsError> {
         let log = self.partition(topic, partition)?;
         check_leader_epoch(current_leader_epoch)?;
-        if epoch == LEADER_EPOCH { Ok((LEADER_EPOCH, log.offsets().high_watermark)) } else { Ok((-1, -1)) }
+        Ok(match log.end_offset_for_epoch(epoch) {
+            Some(found) => found,
+            // The log notes an epoch with its first batch, Kafka when the leader begins.
+            None if epoch == LEADER_EPOCH && log.latest_epoch().is_none() => (LEADER_EPOCH, log.offsets().log_end),
+            None => (-1, -1),
+        })
     }
 }
 
 fn found(entry: crate::log::TimestampOffset) -> FoundOffset {
     FoundOffset { offset: entry.offset, timestamp_ms: entry.timestamp_ms, leader_epoch: entry.leader_epoch }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_negative_timestamp_has_a_meaning_from_its_version_on() {
+        for (timestamp, since) in [(-3, 7), (-4, 8), (-5, 9)] {
+            assert_eq!(OffsetQuery::from_timestamp(timestamp, since - 1), None);
+            assert!(OffsetQuery::from_timestamp(timestamp, since).is_some());
+        }
+        assert_eq!(OffsetQuery::from_timestamp(-7, 10), None);
+        assert_eq!(OffsetQuery::from_timestamp(-1, 1), Some(OffsetQuery::Latest));
+        assert_eq!(OffsetQuery::from_timestamp(0, 1), Some(OffsetQuery::At(0)));
+    }
 }

@@ -1,6 +1,13 @@
 //! Fetch sessions (KIP-227): a client names its partitions once, and then only what changed.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use indexmap::IndexMap;
 use parking_lot::Mutex;
@@ -18,6 +25,8 @@ pub struct SessionRequest {
     pub forgotten: Vec<(TopicRef, i32)>,
     /// Whether topics are named by id (Fetch v13 on); does not change within a session.
     pub by_id: bool,
+    /// A fetch of more partitions than this has no session.
+    pub partitions_max: usize,
 }
 
 /// Why a session cannot go on; the client then begins a new one.
@@ -45,20 +54,23 @@ pub struct Sessions {
     slots_max: usize,
     clock: Arc<dyn Clock>,
     sessions: Mutex<HashMap<i32, Arc<Mutex<Session>>>>,
+    /// Partitions of all sessions together.
+    cached: Arc<AtomicUsize>,
 }
 
 impl Sessions {
     pub fn new(slots_max: usize, clock: Arc<dyn Clock>) -> Self {
-        Self { slots_max, clock, sessions: Mutex::default() }
+        Self { slots_max, clock, sessions: Mutex::default(), cached: Arc::default() }
     }
 
     /// Opens, continues or closes a session as `FetchManager.newContext` does.
-    pub fn begin(&self, request: SessionRequest) -> Result<SessionFetch, SessionError> {
+    pub fn begin(&self, mut request: SessionRequest) -> Result<SessionFetch, SessionError> {
         match request.session_epoch {
             INITIAL_EPOCH | FINAL_EPOCH => {
                 if request.session_id != NO_SESSION {
                     self.sessions.lock().remove(&request.session_id);
                 }
+                request.partitions = without_duplicates(request.partitions);
                 if request.session_epoch == FINAL_EPOCH || request.partitions.is_empty() {
                     return Ok(SessionFetch::without_session(request.partitions));
                 }
@@ -69,10 +81,20 @@ impl Sessions {
     }
 
     fn open(&self, request: SessionRequest) -> SessionFetch {
+        let wanted = request.partitions.len();
+        if wanted > request.partitions_max.min(CACHED_MAX) {
+            return SessionFetch::without_session(request.partitions);
+        }
         let now = self.clock.monotonic();
         let mut sessions = self.sessions.lock();
         if sessions.len() >= self.slots_max && !evict(&mut sessions, now) {
             return SessionFetch::without_session(request.partitions);
+        }
+        let mut share = Share { cached: Arc::clone(&self.cached), taken: 0 };
+        while !share.resize(wanted) {
+            if !evict(&mut sessions, now) {
+                return SessionFetch::without_session(request.partitions);
+            }
         }
         let mut session_id = NO_SESSION;
         while session_id == NO_SESSION || sessions.contains_key(&session_id) {
@@ -88,6 +110,7 @@ impl Sessions {
                 .map(|partition| (key_of(partition), Cached::new(partition)))
                 .collect(),
             first: 0,
+            share,
         }));
         sessions.insert(session_id, Arc::clone(&session));
         SessionFetch { session_id, partitions: request.partitions, session: Some(session), incremental: false }
@@ -112,13 +135,12 @@ impl Sessions {
                 .and_modify(|cached| cached.request = partition.clone())
                 .or_insert_with(|| Cached::new(partition));
         }
-        for forgotten in &request.forgotten {
-            session.partitions.shift_remove(forgotten);
-        }
+        session.forget(request.forgotten);
         let partitions = session.in_turn();
+        let fits = partitions.len() <= request.partitions_max && session.share.resize(partitions.len());
         // Never lock the map while a session is locked: eviction locks in the other order.
         drop(session);
-        if partitions.is_empty() {
+        if partitions.is_empty() || !fits {
             self.sessions.lock().remove(&request.session_id);
             return Ok(SessionFetch::without_session(partitions));
         }
@@ -152,6 +174,32 @@ struct Session {
     partitions: IndexMap<(TopicRef, i32), Cached>,
     /// Where the next fetch begins: behind the last partition that had records, so that none starves.
     first: usize,
+    share: Share,
+}
+
+/// What a session takes of the partitions that all sessions may have together, until it is dropped.
+struct Share {
+    cached: Arc<AtomicUsize>,
+    taken: usize,
+}
+
+impl Share {
+    /// Takes or gives back until the share is `wanted`; whether there was room.
+    fn resize(&mut self, wanted: usize) -> bool {
+        let others = |cached: usize| cached.saturating_sub(self.taken).saturating_add(wanted);
+        let change = |cached: usize| Some(others(cached)).filter(|&total| wanted <= self.taken || total <= CACHED_MAX);
+        let fits = self.cached.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change).is_ok();
+        if fits {
+            self.taken = wanted;
+        }
+        fits
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.cached.fetch_sub(self.taken, Ordering::Relaxed);
+    }
 }
 
 struct Cached {
@@ -161,6 +209,18 @@ struct Cached {
 }
 
 impl Session {
+    fn forget(&mut self, forgotten: Vec<(TopicRef, i32)>) {
+        // Each removal moves what lies behind it.
+        if forgotten.len() <= REMOVED_ONE_BY_ONE_MAX {
+            for key in &forgotten {
+                self.partitions.shift_remove(key);
+            }
+        } else {
+            let gone: HashSet<_> = forgotten.into_iter().collect();
+            self.partitions.retain(|key, _| !gone.contains(key));
+        }
+    }
+
     fn in_turn(&self) -> Vec<FetchPartition> {
         let from_first = self.partitions.values().skip(self.first);
         from_first.chain(self.partitions.values().take(self.first)).map(|cached| cached.request.clone()).collect()
@@ -194,6 +254,12 @@ fn key_of(partition: &FetchPartition) -> (TopicRef, i32) {
     (partition.topic.clone(), partition.partition)
 }
 
+/// Each partition once, where it came first and as it was asked for last: Kafka's `LinkedHashMap`.
+fn without_duplicates(partitions: Vec<FetchPartition>) -> Vec<FetchPartition> {
+    let distinct: IndexMap<_, _> = partitions.into_iter().map(|partition| (key_of(&partition), partition)).collect();
+    distinct.into_values().collect()
+}
+
 /// Makes room by dropping the session that was idle longest, if it was idle long enough.
 fn evict(sessions: &mut HashMap<i32, Arc<Mutex<Session>>>, now: Duration) -> bool {
     let oldest = sessions.iter().map(|(&id, session)| (session.lock().last_used, id)).min();
@@ -208,6 +274,9 @@ const INITIAL_EPOCH: i32 = 0;
 const FINAL_EPOCH: i32 = -1;
 /// `min.incremental.fetch.session.eviction.ms`
 const EVICTABLE_AFTER: Duration = Duration::from_secs(120);
+/// Partitions of all sessions together, some 200 bytes each.
+const CACHED_MAX: usize = 1 << 20;
+const REMOVED_ONE_BY_ONE_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -228,7 +297,14 @@ mod tests {
     }
 
     fn request(session_id: i32, session_epoch: i32, partitions: Vec<FetchPartition>) -> SessionRequest {
-        SessionRequest { session_id, session_epoch, partitions, forgotten: Vec::new(), by_id: false }
+        SessionRequest {
+            session_id,
+            session_epoch,
+            partitions,
+            forgotten: Vec::new(),
+            by_id: false,
+            partitions_max: 100,
+        }
     }
 
     fn answer(high_watermark: i64, records: &'static [u8]) -> FetchedPartition {
@@ -290,6 +366,43 @@ mod tests {
         let forget = SessionRequest { forgotten: vec![(TopicRef::Name("t".into()), 0)], ..request(id, 1, vec![]) };
         assert_eq!(sessions.begin(forget).unwrap().session_id, 0);
         assert_eq!(sessions.begin(request(id, 2, vec![])).err(), Some(SessionError::NotFound));
+    }
+
+    #[test]
+    fn many_partitions_are_forgotten_as_few_are() {
+        let (sessions, _) = sessions(10);
+        let id = sessions.begin(request(0, 0, (0..50).map(partition).collect())).unwrap().session_id;
+        let forgotten = (0..48).map(|index| (TopicRef::Name("t".into()), index)).collect();
+        let next = sessions.begin(SessionRequest { forgotten, ..request(id, 1, vec![]) }).unwrap();
+        assert_eq!(next.partitions.iter().map(|partition| partition.partition).collect::<Vec<_>>(), [48, 49]);
+        assert_eq!(sessions.cached.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_partition_named_twice_is_fetched_once() {
+        let (sessions, _) = sessions(10);
+        let again = FetchPartition { fetch_offset: 7, ..partition(0) };
+        for epoch in [INITIAL_EPOCH, FINAL_EPOCH] {
+            let partitions = vec![partition(0), partition(1), again.clone()];
+            let fetch = sessions.begin(request(0, epoch, partitions)).unwrap();
+            let asked = fetch.partitions.iter().map(|partition| (partition.partition, partition.fetch_offset));
+            assert_eq!(asked.collect::<Vec<_>>(), [(0, 7), (1, 0)]);
+        }
+    }
+
+    #[test]
+    fn too_many_partitions_have_no_session() {
+        let (sessions, _) = sessions(10);
+        let full = sessions.begin(request(0, 0, (0..101).map(partition).collect())).unwrap();
+        assert_eq!((full.session_id, full.partitions.len()), (0, 101));
+
+        let id = sessions.begin(request(0, 0, (0..100).map(partition).collect())).unwrap().session_id;
+        assert_ne!(id, 0);
+        let grown = sessions.begin(request(id, 1, vec![partition(100)])).unwrap();
+        assert_eq!((grown.session_id, grown.partitions.len()), (0, 101));
+        assert_eq!(sessions.begin(request(id, 2, vec![])).err(), Some(SessionError::NotFound));
+        drop(grown);
+        assert_eq!(sessions.cached.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Broker {
         for topic in topics {
             results.push(self.delete_records_of(&topic).await);
         }
-        let deleted: Vec<_> = results.iter().flatten().map(|topic| topic.name.clone()).collect();
+        let deleted: Vec<_> = results.iter().flatten().map(|topic| (topic.name.clone(), topic.id)).collect();
         if !deleted.is_empty()
             && let Err(error) = self.coordinator.on_topics_deleted(deleted).await
         {

@@ -29,7 +29,7 @@ use self::{
 use crate::{
     clock::Clock,
     config::GroupSettings,
-    model::{GroupId, TopicName},
+    model::{GroupId, TopicId, TopicName},
     storage::{CoordinatorStorage, ShardId, StorageError, shard_of},
 };
 
@@ -200,12 +200,13 @@ impl Coordinator {
         join_all(group_ids.into_iter().map(one).collect::<Vec<_>>())
     }
 
-    /// Forgets every group's offsets of topics that were deleted. Waits for room in the mailboxes.
+    /// Forgets every group's offsets of topics that were deleted, and not those of new topics of the same name. Waits
+    /// for room in the mailboxes.
     pub fn on_topics_deleted(
         &self,
-        topics: Vec<TopicName>,
+        topics: Vec<(TopicName, TopicId)>,
     ) -> impl Future<Output = Result<(), GroupError>> + Send + 'static + use<> {
-        let topics: Arc<[TopicName]> = topics.into();
+        let topics: Arc<[(TopicName, TopicId)]> = topics.into();
         let shards = self.shards.clone();
         async move {
             let mut done = Vec::with_capacity(shards.len());

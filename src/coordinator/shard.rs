@@ -13,12 +13,14 @@ use tracing::{debug, info, warn};
 
 use super::{
     Config, Counters, Event, FetchOffsetsRequest, FetchedOffsets, GroupError, Machine, Now, Output, Reply, Request,
-    Token, journal_shard, machine_config, report,
+    Token, journal_shard,
+    machine::{RECORDS_BYTES_MAX, record_bytes},
+    machine_config, report,
 };
 use crate::{
     clock::Clock,
     config::GroupSettings,
-    model::{CoordinatorRecord, GroupId, GroupMetadata, TopicName, TopicPartition},
+    model::{CoordinatorRecord, GroupId, GroupMetadata, OffsetMetadata, TopicId, TopicName, TopicPartition},
     storage::{CoordinatorStorage, ShardId, StorageError, shard_of},
 };
 
@@ -28,7 +30,7 @@ pub(super) type Answer = oneshot::Sender<Result<Reply, GroupError>>;
 /// What comes into the mailbox.
 pub(super) enum Message {
     Ask { ask: Ask, answer: Answer },
-    TopicsDeleted { topics: Arc<[TopicName]>, done: oneshot::Sender<Result<(), GroupError>> },
+    TopicsDeleted { topics: Arc<[(TopicName, TopicId)]>, done: oneshot::Sender<Result<(), GroupError>> },
     Shutdown,
 }
 
@@ -64,6 +66,8 @@ pub(super) struct Shard {
 #[derive(Default)]
 struct Batch {
     records: Vec<CoordinatorRecord>,
+    /// About the size of `records`.
+    bytes: usize,
     /// Go out when the records are stored.
     replies: Vec<(Token, Reply)>,
     /// Are read when the records are stored.
@@ -210,6 +214,7 @@ impl Shard {
             debug!(shard = self.index, group = %group, %error, "request refused");
         }
         self.absorb(out, shows_stored_state);
+        self.flush_if_large().await;
     }
 
     async fn delete_group(&mut self, group_id: GroupId, answer: Answer, now: Now) {
@@ -226,21 +231,33 @@ impl Shard {
         }
     }
 
-    async fn forget_topics(&mut self, topics: &[TopicName], now: Now) -> Result<(), GroupError> {
+    async fn forget_topics(&mut self, topics: &[(TopicName, TopicId)], now: Now) -> Result<(), GroupError> {
         self.flush().await;
         let Some(machine) = &self.machine else { return Err(GroupError::CoordinatorLoadInProgress) };
-        let topics: HashSet<&TopicName> = topics.iter().collect();
+        let mut deleted: HashMap<&str, Vec<TopicId>> = HashMap::new();
+        for (name, id) in topics {
+            deleted.entry(name).or_default().push(*id);
+        }
+        // The name may be in use again: an offset with the id of another topic is that topic's.
+        let is_gone = |(partition, value): &(TopicPartition, OffsetMetadata)| {
+            let ids = deleted.get(&*partition.topic);
+            ids.is_some_and(|ids| value.topic_id.is_nil() || ids.contains(&value.topic_id))
+        };
         let group_ids: Vec<GroupId> = machine.group_ids().cloned().collect();
         for group_id in group_ids {
             let offsets = self.storage.fetch_all(&group_id).await.map_err(|error| {
                 warn!(shard = self.index, group = %group_id, %error, "cannot read offsets of deleted topics");
                 GroupError::CoordinatorNotAvailable
             })?;
-            let partitions = offsets.into_iter().map(|(partition, _)| partition);
-            let gone: Vec<TopicPartition> = partitions.filter(|partition| topics.contains(&partition.topic)).collect();
+            let gone: Vec<_> = offsets.into_iter().filter(is_gone).map(|(partition, _)| partition).collect();
             if let (false, Some(machine)) = (gone.is_empty(), &mut self.machine) {
                 let out = machine.step(Event::ForgetOffsets(group_id, gone), now);
                 self.absorb(out, false);
+            }
+            let failures = self.rebuild.failures;
+            self.flush_if_large().await;
+            if self.rebuild.failures > failures {
+                return Err(GroupError::CoordinatorNotAvailable);
             }
         }
         let failures = self.rebuild.failures;
@@ -260,6 +277,7 @@ impl Shard {
             let out = machine.step(Event::Timers, now);
             let shows_stored_state = self.batch.records.is_empty();
             self.absorb(out, shows_stored_state);
+            self.flush_if_large().await;
         }
         self.sweep(now).await;
     }
@@ -281,6 +299,7 @@ impl Shard {
                     let Some(machine) = &mut self.machine else { return };
                     let out = machine.step(Event::ExpireOffsets(group_id, offsets), now);
                     self.absorb(out, false);
+                    self.flush_if_large().await;
                 }
                 Err(error) => warn!(shard = self.index, group = %group_id, %error, "cannot read offsets to expire"),
             }
@@ -296,12 +315,21 @@ impl Shard {
         }
         for record in &out.records {
             report::record(self.index, record);
+            self.batch.bytes = self.batch.bytes.saturating_add(record_bytes(record));
             if let CoordinatorRecord::Group { group, .. } = record {
                 self.batch.changed.insert(Arc::clone(group));
             }
         }
         self.batch.records.extend(out.records);
         self.batch.replies.extend(out.replies);
+    }
+
+    /// Stores a batch that has grown large, so that no append comes near what the journal takes at once: it would fail
+    /// for every group of the shard.
+    async fn flush_if_large(&mut self) {
+        if self.batch.bytes >= RECORDS_BYTES_MAX {
+            self.flush().await;
+        }
     }
 
     /// Stores the batch, then lets its replies out and does its reads.

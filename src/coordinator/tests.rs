@@ -9,6 +9,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 use super::*;
 use crate::{
@@ -206,6 +207,10 @@ fn fetch(group: &str) -> FetchOffsetsRequest {
 /// The one offset that the tests commit.
 fn offset(fetched: Result<FetchedOffsets, GroupError>) -> Option<i64> {
     fetched.unwrap().first().and_then(|(_, value)| value.as_ref().map(|value| value.offset))
+}
+
+fn deleted(topic: &str, id: u128) -> (TopicName, TopicId) {
+    (topic.into(), Uuid::from_u128(id))
 }
 
 async fn stable(coordinator: &Coordinator, group: &str) -> JoinReply {
@@ -457,14 +462,49 @@ async fn deleted_topics_take_their_offsets_in_every_group() {
     for group in ["a", "b", "c", "d", "e"] {
         coordinator.commit_offsets(commit(group, "", -1, 1)).await.unwrap();
     }
-    coordinator.on_topics_deleted(vec!["other".into()]).await.unwrap();
+    coordinator.on_topics_deleted(vec![deleted("other", 1)]).await.unwrap();
     assert_eq!(storage.offsets.lock().len(), 5);
-    coordinator.on_topics_deleted(vec!["other".into(), "t".into()]).await.unwrap();
+    coordinator.on_topics_deleted(vec![deleted("other", 1), deleted("t", 2)]).await.unwrap();
     assert_eq!(storage.offsets.lock().len(), 0);
     storage.fails.store(true, Ordering::SeqCst);
     storage.offsets.lock().insert(("a".into(), TopicPartition::new("t", 0)), OffsetMetadata::at(3));
-    let failed = coordinator.on_topics_deleted(vec!["t".into()]).await;
+    let failed = coordinator.on_topics_deleted(vec![deleted("t", 2)]).await;
     assert_eq!(failed, Err(GroupError::CoordinatorNotAvailable));
+}
+
+#[tokio::test]
+async fn a_deleted_topic_leaves_the_offsets_of_its_successor() {
+    let (storage, coordinator) = start().await;
+    for (group, topic_id) in [("nil", 0), ("old", 1), ("new", 2)] {
+        let mut request = commit(group, "", -1, 1);
+        request.partitions[0].topic_id = Uuid::from_u128(topic_id);
+        coordinator.commit_offsets(request).await.unwrap();
+    }
+    coordinator.on_topics_deleted(vec![deleted("t", 1)]).await.unwrap();
+    let left: Vec<_> = storage.offsets.lock().keys().map(|(group, _)| group.to_string()).collect();
+    assert_eq!(left, ["new"]);
+}
+
+#[tokio::test]
+async fn a_batch_is_stored_before_it_grows_too_large() {
+    let (storage, coordinator) = start().await;
+    let held = storage.gate.0.acquire().await.unwrap();
+    let first = coordinator.commit_offsets(commit("g", "", -1, 0));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let metadata: Arc<str> = "m".repeat(4096).into();
+    let large = |offset| {
+        let mut request = commit("g", "", -1, offset);
+        let one = PartitionCommit { metadata: Arc::clone(&metadata), ..request.partitions.remove(0) };
+        request.partitions = vec![one; 1024];
+        coordinator.commit_offsets(request)
+    };
+    let rest: Vec<_> = (1..=10).map(large).collect();
+    drop(held);
+    first.await.unwrap();
+    for result in join_all(rest).await {
+        result.unwrap();
+    }
+    assert_eq!(storage.appends.load(Ordering::SeqCst), 4, "the first, then batches of 4, 4 and 2");
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ pub use config::LogConfig;
 pub use context::LogContext;
 pub use error::{AppendError, LogError, ReadError, RecordErrorAt};
 pub use flush::DurableTicket;
-pub use partition::{Appended, LogOffsets, PartitionInfo, PartitionLog};
+pub use partition::{Appended, LogOffsets, PartitionInfo, PartitionLog, VisibleEnd};
 pub use producers::ProducerInfo;
 pub use read::{Isolation, ReadResult};
 pub use timestamps::TimestampOffset;

@@ -118,6 +118,13 @@ pub struct Appended {
     pub ticket: DurableTicket,
 }
 
+/// The end of what readers saw of a log at some time.
+#[derive(Clone, Copy, Debug)]
+pub struct VisibleEnd {
+    point: Point,
+    log_start: i64,
+}
+
 /// The offsets that bound a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogOffsets {
@@ -221,6 +228,32 @@ impl PartitionLog {
     /// Bytes of records.
     pub fn size_bytes(&self) -> u64 {
         self.state.lock().segments.iter().map(|segment| segment.file.size_bytes()).sum()
+    }
+
+    /// Where the part that readers see ends at the moment, for [`seen_since`](Self::seen_since).
+    pub fn visible_end(&self) -> VisibleEnd {
+        let state = self.state.lock();
+        VisibleEnd { point: state.high_watermark, log_start: state.log_start }
+    }
+
+    /// How many bytes readers see more than they did `then`; none when that cannot be told, because records went away
+    /// or the log was closed. Looks at positions only.
+    pub fn seen_since(&self, then: &VisibleEnd) -> Option<u64> {
+        let state = self.state.lock();
+        if matches!(state.status, Status::Closed) || state.log_start != then.log_start {
+            return None;
+        }
+        let (from, to) = (then.point, state.high_watermark);
+        if from.segment == to.segment {
+            return to.position.checked_sub(from.position);
+        }
+        let mut between = state.segments.iter().skip(state.segment_at(from.segment)).peekable();
+        between.peek().filter(|first| first.base_offset == from.segment && from.segment < to.segment)?;
+        let whole: u64 = between
+            .take_while(|segment| segment.base_offset < to.segment)
+            .map(|segment| segment.file.size_bytes())
+            .sum();
+        whole.checked_sub(from.position)?.checked_add(to.position)
     }
 
     pub fn segment_count(&self) -> usize {

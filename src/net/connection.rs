@@ -13,9 +13,16 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
+use futures_util::FutureExt;
+use kafka_protocol::messages::ApiKey;
+use prometheus::IntGauge;
 use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpStream, tcp::WriteHalf},
+    io::{AsyncWriteExt, Interest},
+    net::{
+        TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
+    time::Instant,
 };
 use tracing::debug;
 
@@ -44,6 +51,12 @@ enum Closed {
     Idle,
     #[error("a request took longer to arrive than request.read.timeout.ms")]
     Slow,
+    #[error("the peer left before it was answered")]
+    Left,
+    #[error("the peer takes no replies")]
+    Stalled,
+    #[error("replies that were owed at the end took too long")]
+    Unfinished,
 }
 
 /// Serves one client until it leaves, misbehaves, idles or the gateway stops.
@@ -55,14 +68,29 @@ pub(super) async fn serve(
     budget: Budget,
     shutdown: Shutdown,
 ) {
-    gateway.metrics.connections.inc();
+    let _counted = Counted::new(&gateway.metrics.connections);
     let session = Arc::new(Session { peer });
     let mut connection = Connection { gateway: &gateway, session, settings: &settings, queue: VecDeque::new() };
     match connection.run(&mut stream, budget, shutdown).await {
         Ok(()) => debug!(%peer, "connection closed"),
         Err(reason) => debug!(%peer, %reason, "connection closed"),
     }
-    gateway.metrics.connections.dec();
+}
+
+/// One in a gauge, also when the task is cut or panics.
+struct Counted(IntGauge);
+
+impl Counted {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 struct Connection<'a> {
@@ -72,12 +100,12 @@ struct Connection<'a> {
     queue: VecDeque<Waiting>,
 }
 
-/// A dispatched request whose reply was not sent; holds the memory of its frame until then.
+/// A dispatched request whose reply was not sent; a Produce holds the memory of its records until then.
 struct Waiting {
     reply: Reply,
     /// Nothing after it is decoded before it was answered.
     alone: bool,
-    _charge: Charge,
+    charge: Charge,
 }
 
 impl Connection<'_> {
@@ -85,8 +113,10 @@ impl Connection<'_> {
         let (mut input, mut output) = stream.split();
         let mut reader = FrameReader::new(budget, self.settings.request_bytes_max, crate::api::frame_bytes_max);
         let mut guard = IdleGuard::new(self.settings);
-        let mut stopping = shutdown.is_given();
+        let mut stopping = false;
         loop {
+            // A connection whose input or replies are always ready would not get to `given` below.
+            stopping = stopping || shutdown.is_given();
             if stopping && self.queue.is_empty() {
                 return Ok(());
             }
@@ -95,17 +125,32 @@ impl Connection<'_> {
                 reply = head(&mut self.queue), if !self.queue.is_empty() => {
                     self.queue.pop_front();
                     guard.touch();
-                    self.send(&mut output, reply?).await?;
+                    self.send(&mut output, reply?, reader.is_charged()).await?;
+                    guard.touch();
                 }
                 frame = reader.next(&mut input), if !stopping && self.accepts() => {
-                    let Some(frame) = frame? else { return self.finish(&mut output).await };
+                    let ready = match frame {
+                        Ok(Some(frame)) => self.dispatch(frame),
+                        Ok(None) => return self.finish(&mut output).await,
+                        Err(ReadError::Io(error)) => return Err(error.into()),
+                        Err(reason) => Err(reason.into()),
+                    };
                     guard.touch();
-                    if let Some(ready) = self.dispatch(frame)? {
-                        self.send(&mut output, ready).await?;
+                    match ready {
+                        Ok(None) => {}
+                        Ok(Some(ready)) => {
+                            self.send(&mut output, ready, reader.is_charged()).await?;
+                            guard.touch();
+                        }
+                        Err(reason) => {
+                            // What came before it is answered, as it was taken.
+                            self.finish(&mut output).await?;
+                            return Err(reason);
+                        }
                     }
                 }
                 () = shutdown.given(), if !stopping => stopping = true,
-                () = guard.alarm() => guard.check(&self.queue, &reader)?,
+                () = guard.alarm() => self.check(&mut guard, &reader, &input)?,
             }
         }
     }
@@ -118,7 +163,10 @@ impl Connection<'_> {
     /// Dispatches a request; its reply comes back at once when it is ready and nothing is before it.
     fn dispatch(&mut self, frame: Frame) -> Result<Option<ResponseFrame>, Closed> {
         let Frame { bytes, charge } = frame;
+        // Only records live on in what a Produce leaves behind; everything else is decoded, and may wait for long.
+        let keeps = bytes.starts_with(&(ApiKey::Produce as i16).to_be_bytes());
         let outcome = crate::api::dispatch(self.gateway, &self.session, bytes)?;
+        let charge = if keeps { charge } else { Charge::default() };
         let (reply, alone) = match outcome {
             Outcome::NoReply => return Ok(None),
             Outcome::Ready(frame) if self.queue.is_empty() => return Ok(Some(frame)),
@@ -126,18 +174,21 @@ impl Connection<'_> {
             Outcome::Pending(reply) => (Reply::Waiting(reply), false),
             Outcome::Alone(reply) => (Reply::Waiting(reply), true),
         };
-        self.queue.push_back(Waiting { reply, alone, _charge: charge });
+        self.queue.push_back(Waiting { reply, alone, charge });
         Ok(None)
     }
 
-    /// Sends `first` and every reply behind it that is ready too, with as few writes as possible.
-    async fn send(&mut self, output: &mut WriteHalf<'_>, first: ResponseFrame) -> Result<(), Closed> {
+    /// Sends `first` and every reply behind it that is ready too, with as few writes as possible. A peer that reads
+    /// nothing meanwhile has less time when its next frame is `charged`: others may wait for that memory.
+    async fn send(&mut self, output: &mut WriteHalf<'_>, first: ResponseFrame, charged: bool) -> Result<(), Closed> {
         let mut chunks = VecDeque::new();
+        let mut bytes = first.len();
         first.append_to(&mut chunks);
-        while chunks.len() < CHUNKS_MAX {
+        while chunks.len() < CHUNKS_MAX && bytes < MERGED_BYTES_MAX {
             match self.queue.front_mut() {
                 Some(Waiting { reply: Reply::Ready(ready), .. }) => {
                     if let Some(frame) = ready.take() {
+                        bytes = bytes.saturating_add(frame.len());
                         frame.append_to(&mut chunks);
                     }
                     self.queue.pop_front();
@@ -145,18 +196,61 @@ impl Connection<'_> {
                 _ => break,
             }
         }
-        write_all(output, chunks).await?;
-        Ok(())
+        // A consumer that works on what it has reads nothing for minutes, and may.
+        let charged = charged || self.queue.iter().any(|waiting| waiting.charge.is_held());
+        let patience = if charged { self.settings.read_timeout } else { self.settings.idle };
+        write_all(output, chunks, patience).await
     }
 
-    /// The peer sends no more but may still read: what it asked for is answered.
+    /// No more is read, but the peer may still read: what it asked for is answered, within the time of an idle
+    /// connection.
     async fn finish(&mut self, output: &mut WriteHalf<'_>) -> Result<(), Closed> {
-        while !self.queue.is_empty() {
-            let reply = head(&mut self.queue).await;
-            self.queue.pop_front();
-            self.send(output, reply?).await?;
+        let idle = self.settings.idle;
+        let answered = async {
+            while !self.queue.is_empty() {
+                let reply = head(&mut self.queue).await;
+                self.queue.pop_front();
+                self.send(output, reply?, false).await?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(idle, answered).await.unwrap_or(Err(Closed::Unfinished))
+    }
+
+    /// What is due whenever the guard's timer rings.
+    fn check(&self, guard: &mut IdleGuard, reader: &FrameReader, input: &ReadHalf<'_>) -> Result<(), Closed> {
+        // A frame has no time to lose while it waits behind a request that is answered alone.
+        let arriving = reader.in_frame_since().filter(|_| self.accepts());
+        if arriving.is_some_and(|began| began.max(guard.quiet_since).elapsed() >= guard.read_timeout) {
+            return Err(Closed::Slow);
         }
+        let idle = guard.quiet_since.elapsed() >= guard.idle;
+        match peer(input) {
+            Peer::Gone => return Err(Closed::Left),
+            // Perhaps it only has no more to ask: its answers are worth a while.
+            Peer::Silent if idle => return Err(Closed::Left),
+            _ if idle && self.queue.is_empty() => return Err(Closed::Idle),
+            _ => {}
+        }
+        guard.rearm();
         Ok(())
+    }
+}
+
+/// What is known of the other side without reading from it.
+enum Peer {
+    Here,
+    /// It sends no more; whether it still reads cannot be told.
+    Silent,
+    Gone,
+}
+
+fn peer(input: &ReadHalf<'_>) -> Peer {
+    match input.ready(Interest::READABLE | Interest::WRITABLE | Interest::ERROR).now_or_never() {
+        Some(Ok(ready)) if ready.is_error() || ready.is_write_closed() => Peer::Gone,
+        Some(Ok(ready)) if ready.is_read_closed() => Peer::Silent,
+        Some(Err(_)) => Peer::Gone,
+        _ => Peer::Here,
     }
 }
 
@@ -169,14 +263,16 @@ async fn head(queue: &mut VecDeque<Waiting>) -> Result<ResponseFrame, RequestErr
     }
 }
 
-async fn write_all(output: &mut WriteHalf<'_>, mut chunks: VecDeque<Bytes>) -> io::Result<()> {
+/// Writes everything, as long as the peer takes some of it within each `patience`.
+async fn write_all(output: &mut WriteHalf<'_>, mut chunks: VecDeque<Bytes>, patience: Duration) -> Result<(), Closed> {
     chunks.retain(|chunk| !chunk.is_empty());
     while !chunks.is_empty() {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let filled = slices.iter_mut().zip(&chunks).map(|(slice, chunk)| *slice = IoSlice::new(chunk)).count();
-        let mut written = output.write_vectored(slices.get(..filled).unwrap_or_default()).await?;
+        let write = output.write_vectored(slices.get(..filled).unwrap_or_default());
+        let mut written = tokio::time::timeout(patience, write).await.map_err(|_| Closed::Stalled)??;
         if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
+            return Err(io::Error::from(io::ErrorKind::WriteZero).into());
         }
         while let Some(first) = chunks.front_mut().filter(|_| written > 0) {
             let step = written.min(first.len());
@@ -190,14 +286,14 @@ async fn write_all(output: &mut WriteHalf<'_>, mut chunks: VecDeque<Bytes>) -> i
     Ok(())
 }
 
-/// Closes connections that are idle (`connections.max.idle.ms`) or that stop in the middle of a frame. One coarse
-/// timer a connection, so that a request costs no timer operation.
+/// Tells when to look for connections that are idle (`connections.max.idle.ms`), left alone or stopped in the middle of
+/// a frame. One coarse timer a connection, so that a request costs no timer operation.
 struct IdleGuard {
     timer: std::pin::Pin<Box<tokio::time::Sleep>>,
     period: Duration,
     idle: Duration,
     read_timeout: Duration,
-    quiet_since: tokio::time::Instant,
+    quiet_since: Instant,
 }
 
 impl IdleGuard {
@@ -208,31 +304,68 @@ impl IdleGuard {
             period,
             idle: settings.idle,
             read_timeout: settings.read_timeout,
-            quiet_since: tokio::time::Instant::now(),
+            quiet_since: Instant::now(),
         }
     }
 
     fn touch(&mut self) {
-        self.quiet_since = tokio::time::Instant::now();
+        self.quiet_since = Instant::now();
     }
 
     async fn alarm(&mut self) {
         self.timer.as_mut().await;
     }
 
-    fn check(&mut self, queue: &VecDeque<Waiting>, reader: &FrameReader) -> Result<(), Closed> {
-        let quiet = self.quiet_since.elapsed();
-        if queue.is_empty() && reader.in_frame() && quiet >= self.read_timeout {
-            return Err(Closed::Slow);
-        }
-        if queue.is_empty() && quiet >= self.idle {
-            return Err(Closed::Idle);
-        }
-        self.timer.as_mut().reset(tokio::time::Instant::now() + self.period);
-        Ok(())
+    fn rearm(&mut self) {
+        self.timer.as_mut().reset(Instant::now() + self.period);
     }
 }
 
 const SLICES_MAX: usize = 64;
 /// Replies that are ready together leave together up to about this many chunks.
 const CHUNKS_MAX: usize = 64;
+/// And not many more once they have about this many bytes.
+const MERGED_BYTES_MAX: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Result;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(50);
+
+    async fn pair() -> Result<(TcpStream, TcpStream)> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let client = TcpStream::connect(listener.local_addr()?).await?;
+        Ok((client, listener.accept().await?.0))
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_reads_nothing_does_not_hold_a_write_for_ever() -> Result<()> {
+        let (_client, mut server) = pair().await?;
+        let chunks = VecDeque::from([Bytes::from(vec![0; 64 << 20])]);
+        let written = write_all(&mut server.split().1, chunks, SOON).await;
+        assert!(matches!(written, Err(Closed::Stalled)));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_left_is_told_from_one_that_only_stopped_sending() -> Result<()> {
+        let (mut client, mut server) = pair().await?;
+        client.write_all(b"pipelined").await?;
+        tokio::time::sleep(SOON).await;
+        assert!(matches!(peer(&server.split().0), Peer::Here));
+        client.shutdown().await?;
+        tokio::time::sleep(SOON).await;
+        assert!(matches!(peer(&server.split().0), Peer::Silent));
+        // What it did not read makes its close a reset.
+        server.write_all(b"reply").await?;
+        tokio::time::sleep(SOON).await;
+        drop(client);
+        tokio::time::sleep(SOON).await;
+        assert!(matches!(peer(&server.split().0), Peer::Gone));
+        Ok(())
+    }
+}

@@ -24,6 +24,8 @@ impl Listener {
     pub fn bind(address: SocketAddr, settings: NetSettings) -> io::Result<Self> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
+        // Accepted sockets inherit it: a peer whose machine is gone is noticed although nothing is sent to it.
+        socket.set_keepalive(true)?;
         socket.bind(address)?;
         Ok(Self { socket: socket.listen(BACKLOG)?, settings })
     }
@@ -41,6 +43,7 @@ impl Listener {
         let settings = Arc::new(settings);
         let stopped = shutdown.clone();
         let mut connections = JoinSet::new();
+        let mut refusing = false;
         loop {
             tokio::select! {
                 biased;
@@ -53,9 +56,12 @@ impl Listener {
                 accepted = socket.accept() => match accepted {
                     Ok((stream, peer)) => {
                         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-                            debug!(%peer, "refused: max.connections reached");
+                            if !std::mem::replace(&mut refusing, true) {
+                                warn!(%peer, "connections are refused: max.connections reached");
+                            }
                             continue;
                         };
+                        refusing = false;
                         prepare(&stream);
                         let connection =
                             connection::serve(stream, peer, Arc::clone(&gateway), Arc::clone(&settings), budget.clone(), stopped.clone());

@@ -6,7 +6,7 @@
 use std::io;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::{io::AsyncReadExt, net::tcp::ReadHalf};
+use tokio::{io::AsyncReadExt, net::tcp::ReadHalf, time::Instant};
 
 use super::budget::{Budget, BudgetExhausted, Charge};
 
@@ -32,6 +32,8 @@ pub(super) enum ReadError {
 /// Reads frames; keeps what arrived between calls.
 pub(super) struct FrameReader {
     buffer: BytesMut,
+    /// When the first of what is in the buffer arrived.
+    began: Option<Instant>,
     charge: Charge,
     budget: Budget,
     /// Largest frame by its API key, which is the first thing within it.
@@ -42,12 +44,17 @@ pub(super) struct FrameReader {
 impl FrameReader {
     pub(super) fn new(budget: Budget, request_bytes_max: u32, limit: fn(i16, u32) -> u32) -> Self {
         let charge = budget.none();
-        Self { buffer: BytesMut::new(), charge, budget, limit, request_bytes_max }
+        Self { buffer: BytesMut::new(), began: None, charge, budget, limit, request_bytes_max }
     }
 
-    /// Whether a frame has begun to arrive and is not complete.
-    pub(super) fn in_frame(&self) -> bool {
-        !self.buffer.is_empty()
+    /// Since when a frame has been arriving, if one is.
+    pub(super) fn in_frame_since(&self) -> Option<Instant> {
+        self.began
+    }
+
+    /// Whether the frame that is arriving holds memory that others may wait for.
+    pub(super) fn is_charged(&self) -> bool {
+        self.charge.is_held()
     }
 
     /// The next frame; none when the peer closed between two. Cancel safe.
@@ -66,6 +73,7 @@ impl FrameReader {
             if self.fill(stream, wanted).await? == 0 {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(ReadError::Torn) };
             }
+            self.began.get_or_insert_with(Instant::now);
         }
     }
 
@@ -102,6 +110,7 @@ impl FrameReader {
     fn cut(&mut self, length: usize) -> Frame {
         self.buffer.advance(LENGTH_BYTES);
         let bytes = self.buffer.split_to(length).freeze();
+        self.began = (!self.buffer.is_empty()).then(Instant::now);
         Frame { bytes, charge: std::mem::take(&mut self.charge) }
     }
 }
@@ -113,3 +122,70 @@ const SMALL_BYTES: usize = 16 * 1024;
 const STEP_BYTES: usize = 256 * 1024;
 /// How much of a large frame is reserved at once.
 const RESERVE_BYTES: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use anyhow::{Context, Result};
+    use tokio::{
+        io::AsyncWriteExt,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    async fn pair() -> Result<(TcpStream, TcpStream)> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let client = TcpStream::connect(listener.local_addr()?).await?;
+        Ok((client, listener.accept().await?.0))
+    }
+
+    fn reader() -> FrameReader {
+        FrameReader::new(Budget::new(1 << 20, Duration::from_secs(1)), 1 << 20, |_, max| max)
+    }
+
+    #[tokio::test]
+    async fn a_frame_begins_with_its_first_byte() -> Result<()> {
+        let (mut client, mut server) = pair().await?;
+        let (mut input, _output) = server.split();
+        let mut reader = reader();
+        // One frame and the first byte of another, so that the second begins when the first is cut.
+        client.write_all(&[0, 0, 0, 3, 0, 1, 7, 0]).await?;
+        let frame = reader.next(&mut input).await?.context("a frame")?;
+        assert_eq!(frame.bytes.as_ref(), [0, 1, 7]);
+        assert!(reader.in_frame_since().is_some());
+        client.write_all(&[0, 0, 2, 0, 1]).await?;
+        assert_eq!(reader.next(&mut input).await?.context("a frame")?.bytes.as_ref(), [0, 1]);
+        assert!(reader.in_frame_since().is_none());
+        drop(client);
+        assert!(reader.next(&mut input).await?.is_none());
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_large_frame_is_charged_until_it_is_dropped() -> Result<()> {
+        let (mut client, mut server) = pair().await?;
+        let (mut input, _output) = server.split();
+        let mut reader = reader();
+        let body = vec![0; 100_000];
+        client.write_all(&100_000_i32.to_be_bytes()).await?;
+        client.write_all(&body).await?;
+        let frame = reader.next(&mut input).await?.context("a frame")?;
+        assert!(frame.charge.is_held() && !reader.is_charged());
+        assert_eq!(frame.bytes.len(), body.len());
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_ends_early_or_is_too_long_is_refused() -> Result<()> {
+        let (mut client, mut server) = pair().await?;
+        client.write_all(&[0, 0, 0, 9, 1]).await?;
+        drop(client);
+        assert!(matches!(reader().next(&mut server.split().0).await, Err(ReadError::Torn)));
+        let (mut client, mut server) = pair().await?;
+        client.write_all(&[0x7f, 0, 0, 0]).await?;
+        assert!(matches!(reader().next(&mut server.split().0).await, Err(ReadError::BadLength { .. })));
+        Ok(())
+    }
+}

@@ -1,6 +1,9 @@
 //! DescribeGroups v0–6: state and members of classic groups. KIP-430 (v3: authorized operations), KIP-345 (v4: static
 //! members), KIP-1043 (v6: GROUP_ID_NOT_FOUND; before, a group that does not exist is Dead).
+//!
+//! A group that comes twice is described once: repetitions would make a huge answer of a small request.
 
+use indexmap::IndexSet;
 use kafka_protocol::{
     ResponseError,
     messages::{
@@ -25,8 +28,8 @@ pub fn handle(request: Request) -> Handled {
     } else {
         AUTHORIZED_OPERATIONS_OMITTED
     };
-    let group_ids = body.groups.iter().map(|group_id| shared(group_id)).collect();
-    let described = request.broker().coordinator().describe(group_ids);
+    let group_ids: IndexSet<_> = body.groups.iter().map(|group_id| shared(group_id)).collect();
+    let described = request.broker().coordinator().describe(group_ids.into_iter().collect());
     request.pending(async move {
         let groups = described
             .await

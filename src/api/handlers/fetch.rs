@@ -16,8 +16,9 @@ use crate::{
     },
 };
 
-pub fn handle(request: Request) -> Handled {
+pub fn handle(mut request: Request) -> Handled {
     let body = FetchRequest::decode(request.version, &request.body)?;
+    request.release_frame();
     Ok(Outcome::Alone(Box::pin(fetch(request, body))))
 }
 
@@ -25,7 +26,8 @@ async fn fetch(request: Request, body: FetchRequest) -> Result<ResponseFrame, Re
     let broker = Arc::clone(request.broker());
     let bytes_max = body.max_bytes.min(i32::try_from(broker.settings().fetch.bytes_max).unwrap_or(i32::MAX));
     let bytes_min = body.min_bytes.min(bytes_max);
-    let wait_max = Duration::from_millis(u64::try_from(body.max_wait_ms).unwrap_or(0));
+    // A connection that is quiet for longer is closed by rights, whatever its client says.
+    let wait_max = Duration::from_millis(u64::try_from(body.max_wait_ms).unwrap_or(0)).min(broker.settings().net.idle);
     let isolation = match body.isolation_level {
         READ_COMMITTED => Isolation::ReadCommitted,
         _ => Isolation::ReadUncommitted,
@@ -76,6 +78,7 @@ fn session_request(request: &Request, body: FetchRequest) -> SessionRequest {
         partitions,
         forgotten,
         by_id: request.version >= FIRST_VERSION_BY_ID,
+        partitions_max: usize::try_from(request.broker().settings().broker.partitions_max).unwrap_or(usize::MAX),
     }
 }
 

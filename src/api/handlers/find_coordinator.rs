@@ -2,8 +2,9 @@
 //! keys), KIP-890 (v5), KIP-932 (v6: share groups).
 //!
 //! There is one broker, so it is always this one, also for transactional ids: InitProducerId then says that there are
-//! no transactions. Share groups do not exist: INVALID_REQUEST, as for key types that nobody knows.
+//! no transactions. A key that comes twice is answered once. Share groups do not exist: INVALID_REQUEST, as for key types that nobody knows.
 
+use indexmap::IndexSet;
 use kafka_protocol::{
     ResponseError,
     messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse, find_coordinator_response::Coordinator},
@@ -21,7 +22,8 @@ pub fn handle(request: Request) -> Handled {
     let body: FindCoordinatorRequest = request.decode()?;
     let broker = request.broker();
     if request.version >= FIRST_WITH_SEVERAL_KEYS {
-        let coordinators = body.coordinator_keys.into_iter().map(|key| find(broker, body.key_type, key)).collect();
+        let keys: IndexSet<_> = body.coordinator_keys.into_iter().collect();
+        let coordinators = keys.into_iter().map(|key| find(broker, body.key_type, key)).collect();
         return request.ready(&FindCoordinatorResponse::default().with_coordinators(coordinators));
     }
     let found = find(broker, body.key_type, body.key);

@@ -7,9 +7,12 @@
 
 use std::sync::Arc;
 
-use kafka_protocol::messages::{
-    OffsetCommitRequest, OffsetCommitResponse,
-    offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        OffsetCommitRequest, OffsetCommitResponse,
+        offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
+    },
 };
 use tracing::debug;
 
@@ -31,12 +34,20 @@ pub fn handle(request: Request) -> Handled {
     if version >= FIRST_IN_SCHEMA {
         let body: OffsetCommitRequest = request.decode()?;
         let (commit, asked) = commit_request(body, |_, _| None);
+        if asked.len() > PARTITIONS_MAX {
+            return request.ready(&refuse(asked));
+        }
         let committed = request.broker().commit_offsets(commit);
         return request.pending(async move { respond(version, asked, committed.await) });
     }
     let legacy = decode_offset_commit(version, &request.body)?;
     let (commit, asked) =
         commit_request(legacy.request.clone(), |topic, partition| legacy.commit_timestamp_ms(topic, partition));
+    if asked.len() > PARTITIONS_MAX {
+        let response = encode_offset_commit_response(request.correlation_id, &refuse(asked));
+        let response = response.map_err(|error| RequestError::Unencodable(error.to_string()));
+        return Ok(Outcome::Pending(Box::pin(async move { response })));
+    }
     let committed = request.broker().commit_offsets(commit);
     Ok(Outcome::Pending(Box::pin(async move {
         let response = respond(version, asked, committed.await);
@@ -95,6 +106,15 @@ fn respond(
             asked.into_iter().map(|partition| (partition, code)).collect()
         }
     };
+    by_topic(codes)
+}
+
+/// A request of too many partitions is refused as a whole: it would be one step of the group's shard.
+fn refuse(asked: Vec<TopicPartition>) -> OffsetCommitResponse {
+    by_topic(asked.into_iter().map(|partition| (partition, ResponseError::InvalidRequest.code())).collect())
+}
+
+fn by_topic(codes: Vec<(TopicPartition, i16)>) -> OffsetCommitResponse {
     let mut topics: Vec<OffsetCommitResponseTopic> = Vec::new();
     for (TopicPartition { topic, partition }, code) in codes {
         let result = OffsetCommitResponsePartition::default().with_partition_index(partition).with_error_code(code);
@@ -115,8 +135,24 @@ fn of_version(version: i16, error: GroupError) -> GroupError {
     }
 }
 
+/// Partitions that one request may commit: far more than a consumer has.
+const PARTITIONS_MAX: usize = 100_000;
+
 const FIRST_IN_SCHEMA: i16 = 2;
 const FIRST_WITH_GROUP_ID_NOT_FOUND: i16 = 9;
 
 /// `OffsetCommitRequest.DEFAULT_RETENTION_TIME`
 const DEFAULT_RETENTION_MS: i64 = -1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_request_is_answered_for_each_partition() {
+        let asked = [("a", 0), ("a", 1), ("b", 0)].map(|(topic, index)| TopicPartition::new(topic, index));
+        let topics = refuse(asked.to_vec()).topics;
+        assert_eq!(topics.iter().map(|topic| topic.partitions.len()).collect::<Vec<_>>(), [2, 1]);
+        assert!(topics.iter().flat_map(|topic| &topic.partitions).all(|partition| partition.error_code == 42));
+    }
+}

@@ -3,16 +3,22 @@
 //!
 //! A partition without an offset has -1, an unknown group has none, and neither is an error. In versions 0 and 1, which
 //! have no null, an empty list asks for all. Without transactions every offset is stable. The member of a classic group
-//! is not checked, as in Kafka.
+//! is not checked, as in Kafka. A group that comes twice is answered once, and a request of too many partitions is
+//! INVALID_REQUEST: the reads are made where the heartbeats of other groups wait.
 
 use std::{future::Future, sync::Arc};
 
-use futures_util::future::join_all;
-use kafka_protocol::messages::{
-    GroupId, OffsetFetchRequest, OffsetFetchResponse, TopicName,
-    offset_fetch_response::{
-        OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
-        OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+use futures_util::future::{Either, join_all, ready};
+use indexmap::IndexMap;
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        GroupId, OffsetFetchRequest, OffsetFetchResponse, TopicName,
+        offset_fetch_request::OffsetFetchRequestGroup,
+        offset_fetch_response::{
+            OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
+            OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+        },
     },
 };
 
@@ -50,18 +56,37 @@ fn fetch_groups(
     broker: &Broker,
     body: OffsetFetchRequest,
 ) -> impl Future<Output = Vec<OffsetFetchResponseGroup>> + Send + 'static + use<> {
-    let groups = body.groups.into_iter().map(|group| {
+    let groups = distinct(body.groups);
+    let asked: usize =
+        groups.iter().flat_map(|group| group.topics.iter().flatten()).map(|t| t.partition_indexes.len()).sum();
+    let is_too_much = asked > PARTITIONS_MAX;
+    let groups = groups.into_iter().map(|group| {
+        if is_too_much {
+            let code = ResponseError::InvalidRequest.code();
+            return Either::Left(ready(
+                OffsetFetchResponseGroup::default().with_group_id(group.group_id).with_error_code(code),
+            ));
+        }
         let topics = group.topics.map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)));
         let fetched = fetch(broker, &group.group_id, topics.map(Iterator::collect));
-        async move {
+        Either::Right(async move {
             let response = OffsetFetchResponseGroup::default().with_group_id(group.group_id);
             match fetched.await {
                 Ok(topics) => response.with_topics(topics.into_iter().map(topic_of_group).collect()),
                 Err(error) => response.with_error_code(error.code()),
             }
-        }
+        })
     });
     join_all(groups.collect::<Vec<_>>())
+}
+
+/// Each group once, as it comes first.
+fn distinct(groups: Vec<OffsetFetchRequestGroup>) -> Vec<OffsetFetchRequestGroup> {
+    let mut distinct = IndexMap::with_capacity(groups.len());
+    for group in groups {
+        distinct.entry(group.group_id.clone()).or_insert(group);
+    }
+    distinct.into_values().collect()
 }
 
 fn fetch_one(
@@ -73,11 +98,16 @@ fn fetch_one(
     let topics = topics.map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect());
     // Before version 2 there is no place for a group's error but at its partitions.
     let asked: Vec<Topic> = if version < FIRST_WITH_NULL { without_offsets(&topics) } else { Vec::new() };
-    let fetched = fetch(broker, &body.group_id, topics);
+    let count: usize = topics.iter().flatten().map(|(_, indexes): &(TopicName, Vec<i32>)| indexes.len()).sum();
+    let fetched = (count <= PARTITIONS_MAX).then(|| fetch(broker, &body.group_id, topics));
     async move {
-        let (topics, code) = match fetched.await {
+        let fetched = match fetched {
+            Some(fetched) => fetched.await.map_err(|error| error.code()),
+            None => Err(ResponseError::InvalidRequest.code()),
+        };
+        let (topics, code) = match fetched {
             Ok(topics) => (topics, 0),
-            Err(error) => (asked, error.code()),
+            Err(code) => (asked, code),
         };
         let of_partition = if version < FIRST_WITH_NULL { code } else { 0 };
         OffsetFetchResponse::default()
@@ -169,3 +199,18 @@ fn topic((name, partitions): Topic, error_code: i16) -> OffsetFetchResponseTopic
 const FIRST_IN_SCHEMA: i16 = 1;
 const FIRST_WITH_NULL: i16 = 2;
 const FIRST_WITH_GROUPS: i16 = 8;
+
+/// Partitions that one request may name: far more than a consumer or a tool does, which ask for all with null.
+const PARTITIONS_MAX: usize = 100_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_counts_as_it_comes_first() {
+        let group = |id: &str| OffsetFetchRequestGroup::default().with_group_id(GroupId(text(id)));
+        let groups = vec![group("b").with_topics(None), group("a"), group("b"), group("a").with_topics(None)];
+        assert_eq!(distinct(groups), [group("b").with_topics(None), group("a")]);
+    }
+}

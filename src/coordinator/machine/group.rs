@@ -47,8 +47,7 @@ pub(super) struct Group {
     /// There are, or were, offsets of the group.
     pub has_offsets: bool,
     awaiting_join: usize,
-    /// How many members support each protocol.
-    supported: HashMap<String, usize>,
+    supported: Supported,
 }
 
 /// A member: what is stored of it, and what is not.
@@ -91,7 +90,7 @@ impl Group {
             stored: false,
             has_offsets: false,
             awaiting_join: 0,
-            supported: HashMap::new(),
+            supported: Supported::default(),
         }
     }
 
@@ -175,16 +174,26 @@ impl Group {
         if self.state == GroupState::Empty {
             return !protocol_type.is_empty() && !protocols.is_empty();
         }
-        let supported_by = |name: &String| self.supported.get(name).copied().unwrap_or(0);
         self.protocol_type == protocol_type
-            && protocols.iter().any(|(name, _)| supported_by(name) == self.members.len())
+            && protocols.iter().any(|(name, _)| self.supported.by(name) == self.members.len())
+    }
+
+    /// Whether a member's protocols are small enough to be stored, by themselves and with all that the others say.
+    ///
+    /// Kafka finds that out when it writes the record, and answers UNKNOWN_SERVER_ERROR. Clients end on either error;
+    /// GROUP_MAX_SIZE_REACHED they know from JoinGroup, and it says what the matter is.
+    pub fn has_room_for(&self, member_id: &str, client_id: &str, protocols: &[(String, Bytes)]) -> bool {
+        let bytes: usize = protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum();
+        let before = self.members.get(member_id).map_or(0, |member| said_bytes(&member.meta));
+        let others = self.supported.bytes.saturating_sub(before);
+        bytes <= MEMBER_BYTES_MAX && others + 2 * client_id.len() + bytes <= GROUP_BYTES_MAX
     }
 
     /// The protocol that most members prefer among those that all support; of equal ones the first by name.
     pub fn select_protocol(&self) -> Option<String> {
         let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
         for member in self.members.values() {
-            let common = |name: &&String| self.supported.get(*name).copied() == Some(self.members.len());
+            let common = |name: &&String| self.supported.by(name) == self.members.len();
             if let Some(name) = member.meta.protocols.iter().map(|(name, _)| name).find(common) {
                 *votes.entry(name).or_default() += 1;
             }
@@ -206,7 +215,7 @@ impl Group {
             self.leader = Some(Arc::clone(&member_id));
         }
         self.awaiting_join += usize::from(member.awaiting_join.is_some());
-        count_protocols(&mut self.supported, &member.meta);
+        self.supported.count(&member.meta);
         self.members.insert(member_id, member);
     }
 
@@ -219,7 +228,7 @@ impl Group {
         self.pending_sync.remove(member_id);
         let Some(mut member) = self.members.remove(member_id) else { return false };
         cx.timers.cancel(&mut member.session);
-        discount_protocols(&mut self.supported, &member.meta);
+        self.supported.discount(&member.meta);
         if let Some(token) = member.awaiting_join {
             self.awaiting_join = self.awaiting_join.saturating_sub(1);
             cx.reply(token, Reply::Join(Err(JoinError::anonymous(GroupError::UnknownMemberId))));
@@ -239,11 +248,11 @@ impl Group {
     /// Takes over what a member says with a join, and lets the join wait.
     pub fn update_member(&mut self, member_id: &str, request: JoinRequest, token: Token, cx: &mut Cx<'_>) {
         let Some(member) = self.members.get_mut(member_id) else { return };
-        discount_protocols(&mut self.supported, &member.meta);
+        self.supported.discount(&member.meta);
         member.meta.protocols = stored_protocols(request.protocols);
         member.meta.rebalance_timeout_ms = request.rebalance_timeout_ms;
         member.meta.session_timeout_ms = request.session_timeout_ms;
-        count_protocols(&mut self.supported, &member.meta);
+        self.supported.count(&member.meta);
         match member.awaiting_join.replace(token) {
             None => self.awaiting_join += 1,
             // The same member asks twice, most likely on a new connection; Kafka never answers the first.
@@ -331,11 +340,11 @@ impl Group {
     }
 
     fn recount(&mut self) {
-        self.supported.clear();
+        self.supported = Supported::default();
         self.static_members.clear();
         self.awaiting_join = 0;
         for (member_id, member) in &self.members {
-            count_protocols(&mut self.supported, &member.meta);
+            self.supported.count(&member.meta);
             self.awaiting_join += usize::from(member.awaiting_join.is_some());
             if let Some(instance_id) = &member.meta.group_instance_id {
                 self.static_members.insert(Arc::clone(instance_id), Arc::clone(member_id));
@@ -377,19 +386,51 @@ pub(super) fn stored_protocols(protocols: Vec<(String, Bytes)>) -> Vec<(String, 
     protocols.into_iter().filter(is_new).map(|(name, metadata)| (name, Base64Bytes(metadata))).collect()
 }
 
-fn count_protocols(supported: &mut HashMap<String, usize>, member: &MemberMetadata) {
-    for (name, _) in &member.protocols {
-        *supported.entry(name.clone()).or_default() += 1;
-    }
+/// What the members of a group say, counted.
+#[derive(Debug, Default)]
+struct Supported {
+    /// How many members support each protocol.
+    members: HashMap<String, usize>,
+    /// [`said_bytes`] of all.
+    bytes: usize,
 }
 
-fn discount_protocols(supported: &mut HashMap<String, usize>, member: &MemberMetadata) {
-    for (name, _) in &member.protocols {
-        if let Some(count) = supported.get_mut(name) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                supported.remove(name);
+impl Supported {
+    /// How many members support a protocol.
+    fn by(&self, name: &str) -> usize {
+        self.members.get(name).copied().unwrap_or(0)
+    }
+
+    fn count(&mut self, member: &MemberMetadata) {
+        self.bytes = self.bytes.saturating_add(said_bytes(member));
+        for (name, _) in &member.protocols {
+            *self.members.entry(name.clone()).or_default() += 1;
+        }
+    }
+
+    fn discount(&mut self, member: &MemberMetadata) {
+        self.bytes = self.bytes.saturating_sub(said_bytes(member));
+        for (name, _) in &member.protocols {
+            if let Some(count) = self.members.get_mut(name) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    self.members.remove(name);
+                }
             }
         }
     }
 }
+
+/// How much of a stored member is its own words. The client id, or the instance id, is also in the member id.
+pub(super) fn said_bytes(member: &MemberMetadata) -> usize {
+    let instance_bytes = member.group_instance_id.as_ref().map_or(0, |instance_id| instance_id.len());
+    let protocols = member.protocols.iter().map(|(name, metadata)| name.len() + metadata.0.len());
+    2 * (member.client_id.len() + instance_bytes) + protocols.sum::<usize>()
+}
+
+/// A member's protocols together, or its assignment, at most: Kafka's default of `max.message.bytes` bounds there the
+/// record of the whole group.
+pub(super) const MEMBER_BYTES_MAX: usize = 1 << 20;
+
+/// What all members of a group say together, at most; the record of the group has all of it.
+const GROUP_BYTES_MAX: usize = 16 << 20;

@@ -23,6 +23,9 @@ impl Group {
             cx.reply(token, Reply::Join(Err(JoinError::anonymous(GroupError::GroupMaxSizeReached))));
             return self.maybe_complete_join(cx);
         }
+        if !self.has_room_for(&request.member_id, &request.client_id, &request.protocols) {
+            return refuse(GroupError::GroupMaxSizeReached, &request, token, cx);
+        }
         if !self.supports(&request.protocol_type, &request.protocols) {
             return refuse(GroupError::InconsistentGroupProtocol, &request, token, cx);
         }

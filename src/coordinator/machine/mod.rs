@@ -34,7 +34,9 @@ use self::{
     group::Group,
     timers::{Entry, TimerKey, Timers},
 };
-use crate::model::{CoordinatorRecord, GroupId, GroupMetadata, GroupState, OffsetMetadata, TopicPartition};
+use crate::model::{
+    CoordinatorRecord, GroupId, GroupMetadata, GroupState, MemberMetadata, OffsetMetadata, TopicPartition,
+};
 
 /// The settings that decide what happens in a group.
 #[derive(Clone, Debug)]
@@ -85,6 +87,28 @@ struct Cx<'a> {
     out: &'a mut Output,
     now: Now,
 }
+
+/// About how much a record is to store: what clients decide of its size, and something for the rest.
+pub(super) fn record_bytes(record: &CoordinatorRecord) -> usize {
+    let bytes = match record {
+        CoordinatorRecord::Group { value: Some(value), .. } => value.members.iter().map(member_bytes).sum(),
+        CoordinatorRecord::Offset { group, partition, value } => {
+            group.len() + partition.topic.len() + value.as_ref().map_or(0, |value| value.metadata.len())
+        }
+        CoordinatorRecord::Group { group, value: None } => group.len(),
+    };
+    bytes + RECORD_OVERHEAD_BYTES
+}
+
+fn member_bytes(member: &MemberMetadata) -> usize {
+    group::said_bytes(member) + member.assignment.0.len()
+}
+
+/// Records of one append, about: a timer's round ends and a batch is stored when they pass it. With the largest group
+/// on top, base64 and escapes included, an append stays below the 256 MiB of a journal frame.
+pub(super) const RECORDS_BYTES_MAX: usize = 16 << 20;
+
+const RECORD_OVERHEAD_BYTES: usize = 128;
 
 impl Machine {
     /// Builds the machine from what is stored: the last record of each group, and every group that has offsets. Members
@@ -289,14 +313,20 @@ impl Machine {
         out.notices.push(Notice::GroupDeleted { group: Arc::clone(group_id), reason });
     }
 
+    /// Runs what is due; what would make the records too large for one append stays due.
     fn run_timers(&mut self, now: Now, out: &mut Output) {
-        while let Some((entry, key)) = self.timers.pop(now.monotonic_ms) {
+        let (mut measured, mut bytes) = (0, 0);
+        while bytes < RECORDS_BYTES_MAX
+            && let Some((entry, key)) = self.timers.pop(now.monotonic_ms)
+        {
             let group_id = match &key {
                 TimerKey::Session { group, .. } | TimerKey::Join { group } | TimerKey::Sync { group } => {
                     Arc::clone(group)
                 }
             };
             self.with_group(&group_id, now, out, |group, cx| group.on_timer(entry, key, cx));
+            bytes += out.records.iter().skip(measured).map(record_bytes).sum::<usize>();
+            measured = out.records.len();
         }
     }
 

@@ -4,7 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{Cx, GroupError, Notice, Reply, SyncReply, SyncRequest, Token, group::Group};
+use super::{
+    Cx, GroupError, Notice, Reply, SyncReply, SyncRequest, Token,
+    group::{Group, MEMBER_BYTES_MAX},
+};
 use crate::model::{GroupMetadata, GroupState, group::Base64Bytes};
 
 impl Group {
@@ -16,6 +19,11 @@ impl Group {
         match self.state {
             GroupState::PreparingRebalance => cx.reply(token, Reply::Sync(Err(GroupError::RebalanceInProgress))),
             GroupState::CompletingRebalance => {
+                if self.is_leader(&request.member_id) && request.assignments.iter().any(is_too_large) {
+                    // As Kafka when it cannot store an assignment: the leader is told, the others rejoin.
+                    cx.reply(token, Reply::Sync(Err(GroupError::GroupMaxSizeReached)));
+                    return self.prepare_rebalance("the leader's assignment is too large", cx);
+                }
                 self.remove_pending_sync(&request.member_id, cx);
                 self.await_sync(&request.member_id, token, cx);
                 if self.is_leader(&request.member_id) {
@@ -110,4 +118,8 @@ impl Group {
     fn sync_reply(&self, assignment: Bytes) -> SyncReply {
         SyncReply { protocol_type: self.protocol_type.clone(), protocol: self.protocol.clone(), assignment }
     }
+}
+
+fn is_too_large((_, assignment): &(Arc<str>, Bytes)) -> bool {
+    assignment.len() > MEMBER_BYTES_MAX
 }

@@ -330,3 +330,18 @@ fn timeouts_of_zero_end_a_rebalance_without_spinning() {
     h.advance(1);
     h.joined(token);
 }
+
+#[test]
+fn a_member_that_says_too_much_is_refused() {
+    let mut h = Harness::new();
+    let says = |bytes: usize| JoinRequest { protocols: vec![("range".into(), vec![0; bytes].into())], ..join("") };
+    let token = h.join(says((1 << 20) + 1));
+    assert_eq!(h.join_error(token), GroupError::GroupMaxSizeReached);
+    assert_eq!(h.state(), GroupState::Dead, "nothing is left of it");
+    let fits: Vec<_> = (0..15).map(|_| h.join(says((1 << 20) - 5))).collect();
+    assert!(fits.iter().all(|token| h.waits(*token)));
+    let token = h.join(says((1 << 20) - 5));
+    assert_eq!(h.join_error(token), GroupError::GroupMaxSizeReached, "16 MiB and their client ids");
+    let token = h.join(says(5));
+    assert!(h.waits(token), "there is room for less");
+}

@@ -135,3 +135,34 @@ fn a_leader_that_dies_before_it_assigns_makes_the_others_rejoin() {
     let reply = h.joined(token);
     assert_eq!((reply.generation, reply.leader), (2, replies[1].member_id.clone()));
 }
+
+#[test]
+fn an_assignment_that_is_too_large_is_refused_and_the_others_rejoin() {
+    let mut h = Harness::new();
+    let tokens = [h.join(join("")), h.join(join(""))];
+    h.advance(1);
+    let mut replies = tokens.map(|token| h.joined(token));
+    replies.sort_by_key(|reply| reply.leader != reply.member_id);
+    let waits = h.sync(&replies[1], &[]);
+    let large = "a".repeat((1 << 20) + 1);
+    let refused = h.sync(&replies[0], &[(&replies[1].member_id, &large)]);
+    assert_eq!(h.sync_error(refused), GroupError::GroupMaxSizeReached);
+    assert_eq!(h.sync_error(waits), GroupError::RebalanceInProgress);
+    assert_eq!(h.state(), GroupState::PreparingRebalance);
+    assert!(h.records.is_empty());
+}
+
+#[test]
+fn a_round_of_timers_ends_when_its_records_are_large() {
+    let mut h = Harness::new();
+    let says = || vec![(String::from("range"), Bytes::from(vec![0; 1 << 20].split_off(64)))];
+    for group in ["a", "b", "c", "d"] {
+        for _ in 0..15 {
+            h.join(JoinRequest { group_id: group.into(), protocols: says(), ..join("") });
+        }
+    }
+    h.step(Event::Timers);
+    assert_eq!(h.records.len(), 2, "two groups of 15 MiB are over the limit");
+    h.step(Event::Timers);
+    assert!(h.machine.next_timer_ms().is_none_or(|at_ms| at_ms > h.now.monotonic_ms), "the rest came with the next");
+}
