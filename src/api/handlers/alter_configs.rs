@@ -6,6 +6,7 @@ use kafka_protocol::{
         AlterConfigsRequest, AlterConfigsResponse, alter_configs_request::AlterConfigsResource,
         alter_configs_response::AlterConfigsResourceResponse,
     },
+    protocol::StrBytes,
 };
 
 use crate::{
@@ -13,13 +14,21 @@ use crate::{
     broker::{Broker, ConfigChange},
 };
 
-use super::incremental_alter_configs::{Altered, alter_resource};
+use super::{
+    incremental_alter_configs::{Altered, alter_resource},
+    split_repeated,
+};
 
 pub fn handle(request: Request) -> Handled {
     let body: AlterConfigsRequest = request.decode()?;
     request.alone(|request| async move {
-        let mut responses = Vec::with_capacity(body.resources.len());
-        for resource in body.resources {
+        let (single, repeated) =
+            split_repeated(body.resources, |resource| (resource.resource_type, resource.resource_name.clone()));
+        let mut responses: Vec<_> = repeated
+            .into_iter()
+            .map(|resource| respond(resource.resource_type, resource.resource_name, Altered::repeated()))
+            .collect();
+        for resource in single {
             responses.push(replace(request.broker(), resource, body.validate_only).await);
         }
         AlterConfigsResponse::default().with_responses(responses)
@@ -36,9 +45,13 @@ async fn replace(broker: &Broker, resource: AlterConfigsResource, validate_only:
         }
         None => Altered::failed(ResponseError::InvalidRequest, "Null value not supported for configs"),
     };
+    respond(resource.resource_type, resource.resource_name, altered)
+}
+
+fn respond(resource_type: i8, resource_name: StrBytes, altered: Altered) -> AlterConfigsResourceResponse {
     AlterConfigsResourceResponse::default()
-        .with_resource_type(resource.resource_type)
-        .with_resource_name(resource.resource_name)
+        .with_resource_type(resource_type)
+        .with_resource_name(resource_name)
         .with_error_code(altered.error_code)
         .with_error_message(altered.error_message)
 }

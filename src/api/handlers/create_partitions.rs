@@ -1,8 +1,13 @@
 //! CreatePartitions v0–3: grows topics (KIP-195).
 
-use kafka_protocol::messages::{
-    CreatePartitionsRequest, CreatePartitionsResponse, create_partitions_request::CreatePartitionsTopic,
-    create_partitions_response::CreatePartitionsTopicResult,
+use std::collections::BTreeSet;
+
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        CreatePartitionsRequest, CreatePartitionsResponse, create_partitions_request::CreatePartitionsTopic,
+        create_partitions_response::CreatePartitionsTopicResult,
+    },
 };
 
 use crate::{
@@ -13,13 +18,23 @@ use crate::{
     broker::Broker,
 };
 
+use super::{split_repeated, text};
+
 pub fn handle(request: Request) -> Handled {
     let body: CreatePartitionsRequest = request.decode()?;
     request.alone(|request| async move {
-        let mut results = Vec::with_capacity(body.topics.len());
-        for topic in body.topics {
+        let (single, repeated) = split_repeated(body.topics, |topic| topic.name.clone());
+        let mut results = Vec::with_capacity(single.len());
+        for topic in single {
             results.push(grow(request.broker(), topic, body.validate_only).await);
         }
+        let repeated: BTreeSet<_> = repeated.into_iter().map(|topic| topic.name).collect();
+        results.extend(repeated.into_iter().map(|name| {
+            CreatePartitionsTopicResult::default()
+                .with_name(name)
+                .with_error_code(ResponseError::InvalidRequest.code())
+                .with_error_message(Some(text("Duplicate topic name.")))
+        }));
         CreatePartitionsResponse::default().with_results(results)
     })
 }

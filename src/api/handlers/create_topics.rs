@@ -3,7 +3,7 @@
 //!
 //! A name that a request names twice is refused for all its places, as Kafka does.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use kafka_protocol::{
     ResponseError,
@@ -21,7 +21,7 @@ use crate::{
     catalog::Topic,
 };
 
-use super::{domain_name, text};
+use super::{domain_name, split_repeated, text};
 
 pub fn handle(request: Request) -> Handled {
     let body: CreateTopicsRequest = request.decode()?;
@@ -29,12 +29,7 @@ pub fn handle(request: Request) -> Handled {
 }
 
 async fn create(broker: &Broker, body: CreateTopicsRequest) -> CreateTopicsResponse {
-    let mut times: HashMap<TopicName, usize> = HashMap::new();
-    for topic in &body.topics {
-        *times.entry(topic.name.clone()).or_default() += 1;
-    }
-    let (single, repeated): (Vec<_>, Vec<_>) =
-        body.topics.into_iter().partition(|topic| times.get(&topic.name).is_none_or(|&times| times == 1));
+    let (single, repeated) = split_repeated(body.topics, |topic| topic.name.clone());
     let names: Vec<_> = single.iter().map(|topic| topic.name.clone()).collect();
     let requests = single.into_iter().map(new_topic).collect();
     let results = broker.create_topics(requests, body.validate_only).await;
@@ -72,6 +67,7 @@ fn respond(broker: &Broker, name: TopicName, result: Result<Arc<Topic>, CreateTo
         Ok(topic) => CreatableTopicResult::default()
             .with_name(name)
             .with_topic_id(topic.id)
+            .with_error_message(None)
             .with_num_partitions(topic.partitions)
             .with_replication_factor(1)
             .with_configs(Some(effective_configs(broker, &topic))),

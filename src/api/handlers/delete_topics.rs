@@ -1,6 +1,6 @@
 //! DeleteTopics v1–6: KIP-599 (v5: error messages), KIP-516 (v6: by id).
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use kafka_protocol::{
     ResponseError,
@@ -13,7 +13,7 @@ use crate::{
     broker::{Broker, TopicRef},
 };
 
-use super::{domain_name, text, topic_name};
+use super::{domain_name, split_repeated, text, topic_name};
 
 pub fn handle(request: Request) -> Handled {
     let body: DeleteTopicsRequest = request.decode()?;
@@ -28,41 +28,45 @@ async fn delete(
     broker: &Arc<Broker>,
     asked: impl Iterator<Item = (Option<TopicName>, Uuid)>,
 ) -> Vec<DeletableTopicResult> {
-    let mut responses = Vec::new();
-    let (mut places, mut targets, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-    for (name, id) in asked {
-        let response = DeletableTopicResult::default().with_name(name.clone()).with_topic_id(id);
-        let target = match &name {
-            Some(_) if !id.is_nil() => Err("You may not specify both topic name and topic id."),
-            Some(name) => Ok(TopicRef::Name(domain_name(name))),
-            None => Ok(TopicRef::Id(id)),
-        };
-        match target {
-            Ok(target) if seen.insert(target.clone()) => {
-                places.push(responses.len());
-                targets.push(target);
-                responses.push(response);
+    let (single, repeated) = split_repeated(asked.collect(), Clone::clone);
+    let repeated: BTreeSet<_> = repeated.into_iter().collect();
+    let mut responses: Vec<_> =
+        repeated.into_iter().map(|(name, id)| refused(name, id, "Duplicate topic name.")).collect();
+    let (mut named, mut targets) = (Vec::new(), Vec::new());
+    for (name, id) in single {
+        match (&name, id.is_nil()) {
+            (Some(_), false) => responses.push(refused(name, id, "You may not specify both topic name and topic id.")),
+            (None, true) => responses.push(refused(name, id, "Neither topic name nor id were specified.")),
+            (Some(known), true) => {
+                targets.push(TopicRef::Name(domain_name(known)));
+                named.push((name, id));
             }
-            Ok(_) => responses.push(refused(response, "Duplicate topic name.")),
-            Err(message) => responses.push(refused(response, message)),
+            (None, false) => {
+                targets.push(TopicRef::Id(id));
+                named.push((name, id));
+            }
         }
     }
-    for (place, result) in places.into_iter().zip(broker.delete_topics(targets).await) {
-        let Some(response) = responses.get_mut(place) else { continue };
+    let results = broker.delete_topics(targets).await;
+    responses.extend(named.into_iter().zip(results).map(|((name, id), result)| {
         match result {
             Ok(topic) => {
-                response.name = Some(topic_name(&topic.name));
-                response.topic_id = topic.id;
+                DeletableTopicResult::default().with_name(Some(topic_name(&topic.name))).with_topic_id(topic.id)
             }
-            Err(error) => {
-                response.error_code = error.code();
-                response.error_message = error.message();
-            }
+            Err(error) => DeletableTopicResult::default()
+                .with_name(name)
+                .with_topic_id(id)
+                .with_error_code(error.code())
+                .with_error_message(error.message()),
         }
-    }
+    }));
     responses
 }
 
-fn refused(response: DeletableTopicResult, message: &str) -> DeletableTopicResult {
-    response.with_error_code(ResponseError::InvalidRequest.code()).with_error_message(Some(text(message)))
+fn refused(name: Option<TopicName>, id: Uuid, message: &str) -> DeletableTopicResult {
+    DeletableTopicResult::default()
+        .with_name(name)
+        .with_topic_id(id)
+        .with_error_code(ResponseError::InvalidRequest.code())
+        .with_error_message(Some(text(message)))
 }

@@ -23,11 +23,12 @@ pub fn handle(request: Request) -> Handled {
         ));
     if request.version >= 1 && body.endpoint_type != ENDPOINT_BROKERS {
         // Controllers have no listener of their own here.
-        return request.ready(
-            &response
-                .with_error_code(ResponseError::MismatchedEndpointType.code())
-                .with_error_message(Some(text("The request was sent to an endpoint of the wrong type."))),
-        );
+        let error = match body.endpoint_type {
+            ENDPOINT_CONTROLLERS => ResponseError::MismatchedEndpointType,
+            _ => ResponseError::UnsupportedEndpointType,
+        };
+        return request
+            .ready(&response.with_error_code(error.code()).with_error_message(Some(text(error.to_string()))));
     }
     let advertised = broker.advertised();
     let node = DescribeClusterBroker::default()
@@ -39,3 +40,4 @@ pub fn handle(request: Request) -> Handled {
 }
 
 const ENDPOINT_BROKERS: i8 = 1;
+const ENDPOINT_CONTROLLERS: i8 = 2;

@@ -47,8 +47,9 @@ fn describe(broker: &Broker, resource: DescribeConfigsResource, details: Details
     match entries(broker, &resource) {
         Ok(entries) => {
             let wanted = |entry: &ConfigEntry| match &resource.configuration_keys {
-                Some(keys) => keys.iter().any(|key| **key == *entry.name),
-                None => true,
+                Some(keys) if !keys.is_empty() => keys.iter().any(|key| **key == *entry.name),
+                // As in Kafka, an empty list asks for all, as none does.
+                _ => true,
             };
             result.with_configs(entries.into_iter().filter(wanted).map(|entry| encode(entry, details)).collect())
         }

@@ -35,9 +35,13 @@ pub fn handle(request: Request) -> Handled {
         body.topics.iter().map(|topic| domain_name(&topic.name)).filter(|name| &**name >= from).collect()
     };
     let first_partition = |name: &TopicName| match &cursor {
-        Some((topic, partition)) if topic == name => (*partition).max(0),
+        Some((topic, partition)) if topic == name => *partition,
         _ => 0,
     };
+    if let Some((name, _)) = cursor.as_ref().filter(|cursor| cursor.1 < 0) {
+        let refused = failed(name, ResponseError::InvalidRequest);
+        return request.ready(&end(vec![refused], None));
+    }
     let limit = usize::try_from(body.response_partition_limit).unwrap_or(0).clamp(1, PARTITIONS_MAX);
     request.ready(&page(&snapshot, &names, first_partition, limit, request.broker().node_id()))
 }
@@ -104,6 +108,10 @@ fn unknown(name: &TopicName) -> DescribeTopicPartitionsResponseTopic {
         Ok(()) => ResponseError::UnknownTopicOrPartition,
         Err(_) => ResponseError::InvalidTopicException,
     };
+    failed(name, error)
+}
+
+fn failed(name: &TopicName, error: ResponseError) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic::default()
         .with_error_code(error.code())
         .with_name(Some(topic_name(name)))

@@ -46,7 +46,7 @@ async fn fetch(request: Request, body: FetchRequest) -> Result<ResponseFrame, Re
         wait_max,
         isolation,
     };
-    respond(&request, session, broker.fetch(query).await)
+    respond(&request, session, isolation, broker.fetch(query).await)
 }
 
 fn session_request(request: &Request, body: FetchRequest) -> SessionRequest {
@@ -85,13 +85,14 @@ fn session_request(request: &Request, body: FetchRequest) -> SessionRequest {
 fn respond(
     request: &Request,
     session: SessionFetch,
+    isolation: Isolation,
     fetched: Vec<(FetchPartition, FetchedPartition)>,
 ) -> Result<ResponseFrame, RequestError> {
     let session_id = session.session_id;
     let mut topics: Vec<FetchTopicResponse> = Vec::new();
     for (partition, fetched) in session.respond(fetched) {
         let topic = topic_key(partition.topic);
-        let answer = answer(partition.partition, fetched);
+        let answer = answer(partition.partition, isolation, fetched);
         match topics.last_mut().filter(|last| last.topic == topic) {
             Some(last) => last.partitions.push(answer),
             None => topics.push(FetchTopicResponse { topic, partitions: vec![answer] }),
@@ -100,9 +101,11 @@ fn respond(
     encode(request, FetchResponse { session_id, topics, ..Default::default() })
 }
 
-fn answer(partition: i32, fetched: FetchedPartition) -> FetchPartitionResponse {
+fn answer(partition: i32, isolation: Isolation, fetched: FetchedPartition) -> FetchPartitionResponse {
     let error_code = fetched.error.as_ref().map_or(0, KafkaError::code);
     let mut answer = FetchPartitionResponse::failed(partition, error_code);
+    // There are no transactions, so none was aborted; null says that nobody looked.
+    answer.aborted_transactions = (fetched.error.is_some() || isolation == Isolation::ReadCommitted).then(Vec::new);
     if fetched.error.is_none() {
         answer.high_watermark = fetched.high_watermark;
         answer.last_stable_offset = fetched.last_stable_offset;

@@ -20,14 +20,19 @@ use crate::{
 
 use super::{
     describe_configs::{RESOURCE_BROKER, RESOURCE_TOPIC, broker_scope},
-    text,
+    split_repeated, text,
 };
 
 pub fn handle(request: Request) -> Handled {
     let body: IncrementalAlterConfigsRequest = request.decode()?;
     request.alone(|request| async move {
-        let mut responses = Vec::with_capacity(body.resources.len());
-        for resource in body.resources {
+        let (single, repeated) =
+            split_repeated(body.resources, |resource| (resource.resource_type, resource.resource_name.clone()));
+        let mut responses: Vec<_> = repeated
+            .into_iter()
+            .map(|resource| respond(resource.resource_type, resource.resource_name, Altered::repeated()))
+            .collect();
+        for resource in single {
             responses.push(alter(request.broker(), resource, body.validate_only).await);
         }
         IncrementalAlterConfigsResponse::default().with_responses(responses)
@@ -41,6 +46,11 @@ pub(super) struct Altered {
 }
 
 impl Altered {
+    /// Of a resource that a request names more than once.
+    pub(super) fn repeated() -> Self {
+        Self::failed(ResponseError::InvalidRequest, "Each resource must appear at most once.")
+    }
+
     pub(super) fn failed(error: ResponseError, message: impl AsRef<str>) -> Self {
         Self { error_code: error.code(), error_message: Some(text(message)) }
     }
@@ -77,9 +87,13 @@ async fn alter(broker: &Broker, resource: AlterConfigsResource, validate_only: b
         Ok(ops) => alter_resource(broker, resource.resource_type, name, ConfigChange::Ops(ops), validate_only).await,
         Err(message) => Altered::failed(ResponseError::InvalidRequest, message),
     };
+    respond(resource.resource_type, resource.resource_name, altered)
+}
+
+fn respond(resource_type: i8, resource_name: StrBytes, altered: Altered) -> AlterConfigsResourceResponse {
     AlterConfigsResourceResponse::default()
-        .with_resource_type(resource.resource_type)
-        .with_resource_name(resource.resource_name)
+        .with_resource_type(resource_type)
+        .with_resource_name(resource_name)
         .with_error_code(altered.error_code)
         .with_error_message(altered.error_message)
 }

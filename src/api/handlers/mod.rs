@@ -29,7 +29,7 @@ pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use kafka_protocol::{
@@ -64,6 +64,16 @@ fn detached(value: &Bytes) -> Bytes {
 
 fn broker_ids(id: i32) -> Vec<BrokerId> {
     vec![BrokerId(id)]
+}
+
+/// The items that `key` tells apart, where they are first met, and those that were met more than once: Kafka refuses the
+/// latter as a whole.
+fn split_repeated<T, K: std::hash::Hash + Eq>(items: Vec<T>, key: impl Fn(&T) -> K) -> (Vec<T>, Vec<T>) {
+    let mut times: HashMap<K, usize> = HashMap::new();
+    for item in &items {
+        *times.entry(key(item)).or_default() += 1;
+    }
+    items.into_iter().partition(|item| times.get(&key(item)).is_none_or(|&times| times == 1))
 }
 
 /// For clients that did not ask which operations they may do.

@@ -3,13 +3,12 @@
 //!
 //! A partition without an offset has -1, an unknown group has none, and neither is an error. In versions 0 and 1, which
 //! have no null, an empty list asks for all. Without transactions every offset is stable. The member of a classic group
-//! is not checked, as in Kafka. A group that comes twice is answered once, and a request of too many partitions is
+//! is not checked, as in Kafka. Asking twice for all offsets of a group answers once, and a request of too many partitions is
 //! INVALID_REQUEST: the reads are made where the heartbeats of other groups wait.
 
-use std::{future::Future, sync::Arc};
+use std::{collections::HashSet, future::Future, sync::Arc};
 
 use futures_util::future::{Either, join_all, ready};
-use indexmap::IndexMap;
 use kafka_protocol::{
     ResponseError,
     messages::{
@@ -80,13 +79,12 @@ fn fetch_groups(
     join_all(groups.collect::<Vec<_>>())
 }
 
-/// Each group once, as it comes first.
-fn distinct(groups: Vec<OffsetFetchRequestGroup>) -> Vec<OffsetFetchRequestGroup> {
-    let mut distinct = IndexMap::with_capacity(groups.len());
-    for group in groups {
-        distinct.entry(group.group_id.clone()).or_insert(group);
-    }
-    distinct.into_values().collect()
+/// Without the repetitions of groups whose offsets are all asked for: they would make a huge answer of a small request.
+/// What is asked by name is bounded by its count.
+fn distinct(mut groups: Vec<OffsetFetchRequestGroup>) -> Vec<OffsetFetchRequestGroup> {
+    let mut asked_whole = HashSet::new();
+    groups.retain(|group| group.topics.is_some() || asked_whole.insert(group.group_id.clone()));
+    groups
 }
 
 fn fetch_one(

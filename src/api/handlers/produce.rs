@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use indexmap::IndexMap;
 use kafka_protocol::{ResponseError, protocol::StrBytes};
 use tracing::debug;
 
@@ -93,26 +94,43 @@ fn append_topic(request: &Request, topic: ProduceTopic, refusal: Option<Response
         TopicKey::Name(name) => TopicRef::Name(Arc::from(name.as_str())),
         TopicKey::Id(id) => TopicRef::Id(*id),
     };
-    let partitions = topic
+    // A partition that is named twice counts once, with its last records, as in Kafka.
+    let partitions: IndexMap<_, _> = topic
         .partitions
         .into_iter()
-        .map(|partition| {
-            let result = match refusal {
+        .map(|partition| (partition.index, partition.records.unwrap_or_default()))
+        .collect();
+    let partitions = partitions
+        .into_iter()
+        .map(|(index, records)| {
+            let result = match refusal.or_else(|| refused_attributes(request.version, &records)) {
                 Some(error) => Err(Refused::Request(error)),
-                None => append(request, &target, partition.index, partition.records),
+                None => append(request, &target, index, records),
             };
-            (partition.index, result)
+            (index, result)
         })
         .collect();
     AppendedTopic { topic: topic.topic, partitions }
 }
 
-fn append(request: &Request, topic: &TopicRef, partition: i32, records: Option<Bytes>) -> Result<Produced, Refused> {
-    let records = records.unwrap_or_default();
+fn append(request: &Request, topic: &TopicRef, partition: i32, records: Bytes) -> Result<Produced, Refused> {
     request.broker().append(topic, partition, records).map_err(|error| {
         debug!(?topic, partition, %error, client_id = request.client_id(), "produce refused");
         Refused::Produce(error)
     })
+}
+
+/// What a batch's attributes alone forbid: transactions, which are not there yet, and zstd before the version that
+/// brought it (KIP-110).
+fn refused_attributes(version: i16, batch: &[u8]) -> Option<ResponseError> {
+    let attributes = batch.get(ATTRIBUTES_LOW_BYTE).copied().unwrap_or_default();
+    if attributes & TRANSACTIONAL != 0 {
+        Some(ResponseError::TransactionalIdAuthorizationFailed)
+    } else if attributes & COMPRESSION_MASK == ZSTD && version < FIRST_VERSION_WITH_ZSTD {
+        Some(ResponseError::UnsupportedCompressionType)
+    } else {
+        None
+    }
 }
 
 fn respond(index: i32, result: Result<Produced, Refused>) -> ProducePartitionResponse {
@@ -163,3 +181,10 @@ fn encode(
         .encode(request.version, request.correlation_id)
         .map_err(|error| RequestError::Unencodable(error.to_string()))
 }
+
+/// Where the low byte of a batch's attributes is (message format 2).
+const ATTRIBUTES_LOW_BYTE: usize = 22;
+const COMPRESSION_MASK: u8 = 0x07;
+const ZSTD: u8 = 4;
+const TRANSACTIONAL: u8 = 0x10;
+const FIRST_VERSION_WITH_ZSTD: i16 = 7;
