@@ -2,7 +2,10 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 /// Bytes of requests that may be in memory at once (`queued.max.request.bytes`).
 ///
@@ -16,7 +19,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// A budget of `bytes_max`; a connection that waits for memory longer than `patience` is given up.
+    /// A budget of `bytes_max`; a frame that still waits for memory at twice the age of `patience` is given up.
     pub(super) fn new(bytes_max: u64, patience: Duration) -> Self {
         let units = usize::try_from(bytes_max / UNIT_BYTES).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
         Self { units: Arc::new(Semaphore::new(units)), overdraft: Arc::new(Semaphore::new(1)), patience }
@@ -28,8 +31,9 @@ impl Budget {
     }
 
     /// Lets `charge` grow to at least `bytes`, waiting for others to give memory back. Cancel safe: its place in the
-    /// queue and its deadline are kept in the charge.
-    pub(super) async fn grow(&self, charge: &mut Charge, bytes: u64) -> Result<(), BudgetExhausted> {
+    /// queue and its deadline are kept in the charge. The deadline counts from when the frame `began`: those that
+    /// stopped halfway before it run out of theirs before it does.
+    pub(super) async fn grow(&self, charge: &mut Charge, bytes: u64, began: Instant) -> Result<(), BudgetExhausted> {
         let wanted = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
         while let Some(missing) = charge.missing(wanted) {
             let units = Arc::clone(&self.units);
@@ -39,14 +43,14 @@ impl Budget {
                 charge.add(Granted::Units(permit));
                 continue;
             }
-            let granted = charge.pending.get_or_insert_with(|| Box::pin(self.clone().wait(missing))).await;
+            let granted = charge.pending.get_or_insert_with(|| Box::pin(self.clone().wait(missing, began))).await;
             charge.pending = None;
             charge.add(granted?);
         }
         Ok(())
     }
 
-    async fn wait(self, units: u32) -> Result<Granted, BudgetExhausted> {
+    async fn wait(self, units: u32, began: Instant) -> Result<Granted, BudgetExhausted> {
         let granted = async {
             tokio::select! {
                 biased;
@@ -54,7 +58,7 @@ impl Budget {
                 permit = self.overdraft.acquire_owned() => permit.map(Granted::Overdraft),
             }
         };
-        let granted = tokio::time::timeout(self.patience, granted).await;
+        let granted = tokio::time::timeout_at(began + self.patience * 2, granted).await;
         granted.map_err(|_| BudgetExhausted)?.map_err(|_| BudgetExhausted)
     }
 }
@@ -80,6 +84,11 @@ impl Charge {
     /// Whether others may be waiting for what this holds, or was given while nobody looked.
     pub(super) fn is_held(&self) -> bool {
         self.permit.is_some() || self.overdraft.is_some() || self.pending.is_some()
+    }
+
+    /// Whether its frame cannot go on for want of memory.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.pending.is_some()
     }
 
     /// How many units are to be acquired for `wanted`, if any.
@@ -115,14 +124,14 @@ mod tests {
     async fn frames_that_hold_everything_are_completed_one_after_the_other() {
         let budget = Budget::new(4 * UNIT_BYTES, PATIENCE);
         let (mut first, mut second) = (budget.none(), budget.none());
-        assert!(budget.grow(&mut first, 2 * UNIT_BYTES).await.is_ok());
-        assert!(budget.grow(&mut second, 2 * UNIT_BYTES).await.is_ok());
-        assert!(budget.grow(&mut first, 4 * UNIT_BYTES).await.is_ok(), "one may go beyond");
-        assert!(budget.grow(&mut first, 8 * UNIT_BYTES).await.is_ok(), "up to its end");
-        let waiting = tokio::time::timeout(SOON, budget.grow(&mut second, 4 * UNIT_BYTES)).await;
+        assert!(budget.grow(&mut first, 2 * UNIT_BYTES, Instant::now()).await.is_ok());
+        assert!(budget.grow(&mut second, 2 * UNIT_BYTES, Instant::now()).await.is_ok());
+        assert!(budget.grow(&mut first, 4 * UNIT_BYTES, Instant::now()).await.is_ok(), "one may go beyond");
+        assert!(budget.grow(&mut first, 8 * UNIT_BYTES, Instant::now()).await.is_ok(), "up to its end");
+        let waiting = tokio::time::timeout(SOON, budget.grow(&mut second, 4 * UNIT_BYTES, Instant::now())).await;
         assert!(waiting.is_err(), "but not two");
         drop(first);
-        assert!(budget.grow(&mut second, 4 * UNIT_BYTES).await.is_ok());
+        assert!(budget.grow(&mut second, 4 * UNIT_BYTES, Instant::now()).await.is_ok());
         drop(second);
         assert_eq!((budget.units.available_permits(), budget.overdraft.available_permits()), (4, 1));
     }
@@ -131,12 +140,12 @@ mod tests {
     async fn a_wait_that_is_cancelled_again_and_again_ends_in_time() {
         let budget = Budget::new(UNIT_BYTES, PATIENCE);
         let (mut all, mut beyond, mut late) = (budget.none(), budget.none(), budget.none());
-        assert!(budget.grow(&mut all, UNIT_BYTES).await.is_ok());
-        assert!(budget.grow(&mut beyond, UNIT_BYTES).await.is_ok());
+        assert!(budget.grow(&mut all, UNIT_BYTES, Instant::now()).await.is_ok());
+        assert!(budget.grow(&mut beyond, UNIT_BYTES, Instant::now()).await.is_ok());
         let began = std::time::Instant::now();
-        while tokio::time::timeout(SOON, budget.grow(&mut late, UNIT_BYTES)).await.is_err() {
+        while tokio::time::timeout(SOON, budget.grow(&mut late, UNIT_BYTES, Instant::now())).await.is_err() {
             assert!(began.elapsed() < 10 * PATIENCE, "the deadline starts anew");
         }
-        assert!(budget.grow(&mut late, 0).await.is_ok(), "nothing is owed for nothing");
+        assert!(budget.grow(&mut late, 0, Instant::now()).await.is_ok(), "nothing is owed for nothing");
     }
 }

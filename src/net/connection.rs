@@ -219,8 +219,8 @@ impl Connection<'_> {
 
     /// What is due whenever the guard's timer rings.
     fn check(&self, guard: &mut IdleGuard, reader: &FrameReader, input: &ReadHalf<'_>) -> Result<(), Closed> {
-        // A frame has no time to lose while it waits behind a request that is answered alone.
-        let arriving = reader.in_frame_since().filter(|_| self.accepts());
+        // A frame loses no time while it waits: behind a request that is answered alone, or for memory.
+        let arriving = reader.in_frame_since().filter(|_| self.accepts() && !reader.is_waiting());
         if arriving.is_some_and(|began| began.max(guard.quiet_since).elapsed() >= guard.read_timeout) {
             return Err(Closed::Slow);
         }
@@ -298,7 +298,7 @@ struct IdleGuard {
 
 impl IdleGuard {
     fn new(settings: &NetSettings) -> Self {
-        let period = settings.idle.min(settings.read_timeout).max(Duration::from_millis(10));
+        let period = settings.idle.min(settings.read_timeout / 4).max(Duration::from_millis(10));
         Self {
             timer: Box::pin(tokio::time::sleep(period)),
             period,

@@ -57,6 +57,11 @@ impl FrameReader {
         self.charge.is_held()
     }
 
+    /// Whether it is for want of memory that the frame does not go on.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.charge.is_waiting()
+    }
+
     /// The next frame; none when the peer closed between two. Cancel safe.
     pub(super) async fn next(&mut self, stream: &mut ReadHalf<'_>) -> Result<Option<Frame>, ReadError> {
         loop {
@@ -98,7 +103,8 @@ impl FrameReader {
         }
         let missing = wanted - self.buffer.len();
         let step = missing.min(STEP_BYTES);
-        self.budget.grow(&mut self.charge, (self.buffer.len() + step) as u64).await?;
+        let began = self.began.unwrap_or_else(Instant::now);
+        self.budget.grow(&mut self.charge, (self.buffer.len() + step) as u64, began).await?;
         if self.buffer.capacity() - self.buffer.len() < step {
             // Doubling keeps the copies of a growing frame below its size; address space that no byte
             // touches costs nothing, so the first reservation is generous.
