@@ -142,7 +142,7 @@ mod tests {
         let (mut all, mut beyond, mut late) = (budget.none(), budget.none(), budget.none());
         assert!(budget.grow(&mut all, UNIT_BYTES, Instant::now()).await.is_ok());
         assert!(budget.grow(&mut beyond, UNIT_BYTES, Instant::now()).await.is_ok());
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         while tokio::time::timeout(SOON, budget.grow(&mut late, UNIT_BYTES, Instant::now())).await.is_err() {
             assert!(began.elapsed() < 10 * PATIENCE, "the deadline starts anew");
         }
