@@ -206,9 +206,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_counts_as_it_comes_first() {
-        let group = |id: &str| OffsetFetchRequestGroup::default().with_group_id(GroupId(text(id)));
-        let groups = vec![group("b").with_topics(None), group("a"), group("b"), group("a").with_topics(None)];
-        assert_eq!(distinct(groups), [group("b").with_topics(None), group("a")]);
+    fn only_repetitions_of_a_whole_group_are_left_out() {
+        let named = |id: &str| OffsetFetchRequestGroup::default().with_group_id(GroupId(text(id)));
+        let whole = |id: &str| named(id).with_topics(None);
+        let groups = vec![whole("b"), named("a"), named("b"), whole("a"), whole("b"), named("a")];
+        assert_eq!(distinct(groups), [whole("b"), named("a"), named("b"), whole("a"), named("a")]);
     }
 }
