@@ -5,13 +5,12 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tracing::debug;
 
 use crate::{
     config::FetchPastEnd,
     log::{Isolation, PartitionLog, ReadError, VisibleEnd, Waiter},
-    model::{TopicId, TopicName},
+    model::{Records, TopicId, TopicName},
 };
 
 use super::{
@@ -65,7 +64,7 @@ pub struct FetchedPartition {
     pub high_watermark: i64,
     pub last_stable_offset: i64,
     pub log_start_offset: i64,
-    pub records: Bytes,
+    pub records: Records,
 }
 
 /// What all partitions of a fetch gave.
@@ -74,6 +73,17 @@ struct Fetched {
     /// Bytes that count for `bytes_min`: of a partition that has more than was read its whole limit, as in Kafka,
     /// which cuts the last batch where it reaches the limit.
     ready: usize,
+    /// A partition was left out because reading it takes long.
+    is_partial: bool,
+}
+
+/// What readers see of a partition besides what was read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Nothing,
+    More,
+    /// Nothing was read, as that takes long.
+    Unread,
 }
 
 /// What readers saw of a log before a fetch read it.
@@ -151,79 +161,68 @@ impl Broker {
         ready >= query.bytes_min.min(query.bytes_max) as u64
     }
 
-    /// Small reads of the tail are done in place; larger ones may touch the disk and leave the async threads.
+    /// What needs little or nothing of the disk is done in place; the rest leaves the async threads.
     async fn read_all(self: &Arc<Self>, query: &Arc<FetchQuery>) -> Fetched {
-        if !self.is_heavy(query) {
-            return self.read_in_order(query);
+        let fetched = self.read_in_order(query, INLINE_READ_BYTES_MAX);
+        if !fetched.is_partial {
+            return fetched;
         }
-        let broker = Arc::clone(self);
-        let owned = Arc::clone(query);
-        match tokio::task::spawn_blocking(move || broker.read_in_order(&owned)).await {
-            Ok(fetched) => fetched,
-            Err(_) => self.read_in_order(query),
-        }
+        let (broker, query) = (Arc::clone(self), Arc::clone(query));
+        let read = tokio::task::spawn_blocking(move || broker.read_in_order(&query, usize::MAX));
+        read.await.unwrap_or(fetched)
     }
 
-    fn is_heavy(&self, query: &FetchQuery) -> bool {
-        let mut ready = 0_u64;
-        for partition in &query.partitions {
-            if let Ok(log) = self.partition(&partition.topic, partition.partition) {
-                ready = ready.saturating_add(estimate(&log, partition.fetch_offset));
-            }
-        }
-        ready > INLINE_READ_BYTES_MAX
-    }
-
-    fn read_in_order(&self, query: &FetchQuery) -> Fetched {
+    /// Reads `effort_bytes` bytes from the disk at most.
+    fn read_in_order(&self, query: &FetchQuery, mut effort_bytes: usize) -> Fetched {
         let mut room = query.bytes_max;
         let mut any = false;
-        let mut ready = 0_usize;
-        let partitions = query
-            .partitions
-            .iter()
-            .map(|partition| {
-                let limit = partition.bytes_max.min(room);
-                // KIP-74: the first batch is returned even if it is larger than every limit, so that a
-                // consumer always gets on.
-                match self.read_one(partition, limit, !any, query.isolation) {
-                    Ok((fetched, has_more)) => {
-                        let bytes = fetched.records.len();
-                        any |= bytes > 0;
-                        room = room.saturating_sub(bytes);
-                        // Without any records an early answer would only bring the same fetch again.
-                        ready = ready.saturating_add(if has_more && any { bytes.max(limit) } else { bytes });
-                        fetched
-                    }
-                    Err(error) => {
-                        debug!(topic = ?partition.topic, partition = partition.partition,
-                            offset = partition.fetch_offset, %error, "fetch refused");
-                        FetchedPartition {
-                            error: Some(error),
-                            high_watermark: -1,
-                            last_stable_offset: -1,
-                            log_start_offset: -1,
-                            records: Bytes::new(),
-                        }
+        let mut all = Fetched { partitions: Vec::with_capacity(query.partitions.len()), ready: 0, is_partial: false };
+        for partition in &query.partitions {
+            let limit = partition.bytes_max.min(room);
+            // KIP-74: the first batch is returned even if it is larger than every limit, so that a consumer always
+            // gets on.
+            let fetched = match self.read_one(partition, limit, !any, query.isolation, &mut effort_bytes) {
+                Ok((fetched, rest)) => {
+                    let bytes = fetched.records.len();
+                    any |= bytes > 0;
+                    room = room.saturating_sub(bytes);
+                    all.is_partial |= rest == Rest::Unread;
+                    // Without any records an early answer would only bring the same fetch again.
+                    let is_more = rest == Rest::More && any;
+                    all.ready = all.ready.saturating_add(if is_more { bytes.max(limit) } else { bytes });
+                    fetched
+                }
+                Err(error) => {
+                    debug!(topic = ?partition.topic, partition = partition.partition,
+                        offset = partition.fetch_offset, %error, "fetch refused");
+                    FetchedPartition {
+                        error: Some(error),
+                        high_watermark: -1,
+                        last_stable_offset: -1,
+                        log_start_offset: -1,
+                        records: Records::default(),
                     }
                 }
-            })
-            .collect();
-        Fetched { partitions, ready }
+            };
+            all.partitions.push(fetched);
+        }
+        all
     }
 
-    /// What one partition gives, and whether readers see more of it than that.
+    /// What one partition gives, and what it has besides.
     fn read_one(
         &self,
         partition: &FetchPartition,
         bytes_max: usize,
         min_one_batch: bool,
         isolation: Isolation,
-    ) -> Result<(FetchedPartition, bool), FetchError> {
+        effort_bytes: &mut usize,
+    ) -> Result<(FetchedPartition, Rest), FetchError> {
         let log = self.partition(&partition.topic, partition.partition)?;
         check_leader_epoch(partition.leader_epoch)?;
-        match log.read(partition.fetch_offset, bytes_max, min_one_batch, isolation) {
-            Ok(read) => {
-                let has_more = read.next_offset < read.high_watermark;
+        match log.try_read(partition.fetch_offset, bytes_max, min_one_batch, isolation, effort_bytes) {
+            Ok(Some(read)) => {
+                let rest = if read.next_offset < read.high_watermark { Rest::More } else { Rest::Nothing };
                 let fetched = FetchedPartition {
                     error: None,
                     high_watermark: read.high_watermark,
@@ -231,10 +230,11 @@ impl Broker {
                     log_start_offset: read.log_start_offset,
                     records: read.records,
                 };
-                Ok((fetched, has_more))
+                Ok((fetched, rest))
             }
+            Ok(None) => Ok((nothing(&log), Rest::Unread)),
             Err(ReadError::BeyondEnd { .. }) if self.settings.fetch.past_end == FetchPastEnd::Empty => {
-                Ok((nothing(&log), false))
+                Ok((nothing(&log), Rest::Nothing))
             }
             Err(error) => Err(error.into()),
         }
@@ -262,14 +262,6 @@ impl Broker {
             .count();
         self.metrics.fetch_out_of_range.inc_by(out_of_range as u64);
     }
-}
-
-/// About how many bytes there are to read from `offset` on, by the average size of a record of this log.
-fn estimate(log: &PartitionLog, offset: i64) -> u64 {
-    let offsets = log.offsets();
-    let records = u64::try_from(offsets.high_watermark.saturating_sub(offset)).unwrap_or(0);
-    let stored = u64::try_from(offsets.log_end.saturating_sub(offsets.log_start)).unwrap_or(0).max(1);
-    records.saturating_mul(log.size_bytes() / stored)
 }
 
 fn pair(query: &FetchQuery, fetched: Vec<FetchedPartition>) -> Vec<(FetchPartition, FetchedPartition)> {
@@ -305,9 +297,9 @@ fn nothing(log: &PartitionLog) -> FetchedPartition {
         high_watermark: offsets.high_watermark,
         last_stable_offset: offsets.last_stable,
         log_start_offset: offsets.log_start,
-        records: Bytes::new(),
+        records: Records::default(),
     }
 }
 
 /// Up to this many bytes a read costs less than handing it to another thread.
-const INLINE_READ_BYTES_MAX: u64 = 128 * 1024;
+const INLINE_READ_BYTES_MAX: usize = 128 * 1024;

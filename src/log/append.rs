@@ -147,6 +147,7 @@ impl PartitionLog {
 
     fn commit(&self, state: &mut State, config: &LogConfig, header: &BatchHeader, active: &Segment, position: u64) {
         active.note(header, position, config.index_interval_bytes);
+        active.spans.lock().note_written(header, position, self.context.clock.monotonic());
         if active.is_index_flush_due()
             && let Err(error) = active.flush_indexes(&*self.store, &self.partition)
         {
@@ -191,6 +192,7 @@ impl PartitionLog {
             active.finish_indexes(&*self.store, &self.partition)?;
             active.file.seal();
         }
+        state.forget_old_spans(self.context.clock.monotonic());
         let segment = self.start_segment(state, now_ms)?;
         state.rolled = Some(Box::new(Checkpoint {
             point: state.end,

@@ -21,6 +21,7 @@ mod recovery;
 mod retention;
 mod scan;
 mod segment;
+mod spans;
 mod timestamps;
 mod validate;
 mod waiter;

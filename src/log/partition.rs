@@ -305,6 +305,10 @@ impl State {
     pub(super) fn segment_at(&self, offset: i64) -> usize {
         self.segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1)
     }
+
+    pub(super) fn forget_old_spans(&self, now: Duration) {
+        self.segments.iter().for_each(|segment| segment.spans.lock().expire(now));
+    }
 }
 
 /// What a start has read is not read again by the next when it was this much.

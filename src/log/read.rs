@@ -1,6 +1,6 @@
 //! Reading batches.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -10,9 +10,13 @@ use super::{
     partition::{PartitionLog, Status},
     scan::{Expected, Scanner, Step, is_displaced},
     segment::Segment,
+    spans::{Growing, Span},
 };
 use crate::{
-    model::batch::{BatchHeader, batches},
+    model::{
+        Chunk, Records,
+        batch::{BatchHeader, batches},
+    },
     storage::StorageError,
 };
 
@@ -30,7 +34,7 @@ pub enum Isolation {
 #[derive(Clone, Debug)]
 pub struct ReadResult {
     /// Whole batches, beginning with the one that holds the offset asked for; empty when there is nothing to see yet.
-    pub records: Bytes,
+    pub records: Records,
     /// Where to read on.
     pub next_offset: i64,
     pub high_watermark: i64,
@@ -78,6 +82,51 @@ struct View {
     offsets: ReadResult,
 }
 
+/// What a read of one segment found.
+enum Found {
+    /// Batches, and the offset behind them.
+    Records(Records, i64),
+    /// The offset lies behind the last batch.
+    Nothing,
+    /// Nothing without reading more from the disk than the caller wants.
+    TooMuch,
+}
+
+/// Batches that were read and found good.
+#[derive(Default)]
+struct Piece {
+    bytes: Bytes,
+    /// What follows them is damaged.
+    is_damaged: bool,
+}
+
+/// How far a read has come in a segment.
+#[derive(Clone, Copy)]
+struct Walk {
+    /// The next offset that is wanted.
+    offset: i64,
+    position: u64,
+    /// The batch at `position` must begin with `offset`, but for a gap that compaction left.
+    is_exact: bool,
+    growing: Option<Growing>,
+}
+
+impl Walk {
+    fn behind(span: &Span) -> Self {
+        let growing = Some(Growing::new(span.next, span.end));
+        Self { offset: span.next, position: span.end, is_exact: true, growing }
+    }
+
+    /// Passes a good batch, with which a span may end.
+    fn step(&mut self, header: &BatchHeader) -> Option<Span> {
+        self.offset = header.next_offset();
+        self.is_exact = true;
+        let from = self.position;
+        self.position += header.size_bytes() as u64;
+        self.growing.get_or_insert_with(|| Growing::new(header.base_offset, from)).add(header)
+    }
+}
+
 impl PartitionLog {
     /// Reads about `bytes_max` bytes of whole batches from the one that holds `from` on; with `min_one_batch` at least that
     /// one however large it is. Blocks for the disk.
@@ -88,21 +137,42 @@ impl PartitionLog {
         min_one_batch: bool,
         isolation: Isolation,
     ) -> Result<ReadResult, ReadError> {
+        loop {
+            let mut effort_bytes = usize::MAX;
+            if let Some(read) = self.try_read(from, bytes_max, min_one_batch, isolation, &mut effort_bytes)? {
+                return Ok(read);
+            }
+        }
+    }
+
+    /// The same with as little as `effort_bytes` bytes read to check them; what is read is taken off. None when that is not
+    /// enough to begin with.
+    pub fn try_read(
+        &self,
+        from: i64,
+        bytes_max: usize,
+        min_one_batch: bool,
+        isolation: Isolation,
+        effort_bytes: &mut usize,
+    ) -> Result<Option<ReadResult>, ReadError> {
         let mut at = from;
         // Retention may delete a segment between the look at the list and the read: then look again.
         let mut attempts = 0;
         loop {
             let view = match self.view(from, at, isolation)? {
                 Ok(view) => view,
-                Err(empty) => return Ok(empty),
+                Err(empty) => return Ok(Some(empty)),
             };
-            match self.read_segment(&view, at, bytes_max, min_one_batch) {
-                Ok(Some((records, next_offset))) => return Ok(ReadResult { records, next_offset, ..view.offsets }),
-                Ok(None) => match view.next_base {
+            match self.read_segment(&view, at, bytes_max, min_one_batch, effort_bytes) {
+                Ok(Found::Records(records, next_offset)) => {
+                    return Ok(Some(ReadResult { records, next_offset, ..view.offsets }));
+                }
+                Ok(Found::Nothing) => match view.next_base {
                     // Compaction leaves gaps: the offset may be behind the last batch of its segment.
                     Some(next_base) => at = next_base,
-                    None => return Ok(view.offsets),
+                    None => return Ok(Some(view.offsets)),
                 },
+                Ok(Found::TooMuch) => return Ok(None),
                 Err(ReadError::Storage(_)) if attempts < ATTEMPTS_MAX && self.is_gone(&view.segment) => attempts += 1,
                 Err(error) => return Err(error),
             }
@@ -122,7 +192,7 @@ impl PartitionLog {
             return Err(ReadError::BeyondEnd { offset: from, log_end: state.end.offset });
         }
         let offsets = ReadResult {
-            records: Bytes::new(),
+            records: Records::default(),
             next_offset: at,
             high_watermark: state.high_watermark.offset,
             last_stable_offset: state.high_watermark.offset,
@@ -144,104 +214,159 @@ impl PartitionLog {
         Ok(Ok(View { segment: Arc::clone(segment), limit, upper, next_base, epoch, offsets }))
     }
 
-    /// Batches of one segment and the offset behind them; none when `at` lies behind its last batch.
+    /// Batches of one segment and the offset behind them. What was checked a moment ago is not read at all.
     fn read_segment(
         &self,
         view: &View,
         at: i64,
         bytes_max: usize,
         min_one_batch: bool,
-    ) -> Result<Option<(Bytes, i64)>, ReadError> {
+        effort_bytes: &mut usize,
+    ) -> Result<Found, ReadError> {
         let segment = &view.segment;
         let hint = self.hints.lock().find(segment.base_offset, at);
         let position = match hint {
             Some(position) => position,
             None => match self.locate(segment, view.limit, view.upper, at)? {
                 Some((_, position)) => position,
-                None => return Ok(None),
+                None => return Ok(Found::Nothing),
             },
         };
-        let floor = hint.map(|_| at);
-        let available = usize::try_from(view.limit.saturating_sub(position)).unwrap_or(usize::MAX);
-        if available == 0 {
-            return Ok(None);
+        if position >= view.limit {
+            return Ok(Found::Nothing);
         }
-        let wanted = bytes_max.min(READ_BYTES_MAX).min(available);
-        let mut records = self.whole_batches(view, at, floor, position, wanted)?;
-        if records.0.is_empty() && min_one_batch {
-            let first = segment.file.read(position, BatchHeader::SIZE).map_err(ReadError::Storage)?;
-            let Ok(header) = BatchHeader::parse(&first) else {
-                return Err(self.corrupt(view, at, position));
+        let now = self.context.clock.monotonic();
+        let bytes_max = bytes_max.min(READ_BYTES_MAX);
+        let mut walk = Walk { offset: at, position, is_exact: hint.is_some(), growing: None };
+        let mut records = Records::default();
+        while walk.position < view.limit {
+            let room = bytes_max.saturating_sub(records.len());
+            let known = segment.spans.lock().find(walk.offset, view.limit, now);
+            if let Some(span) = known {
+                if span.len() <= room {
+                    records.push(self.span_chunk(view, &span)?);
+                    walk = Walk::behind(&span);
+                    continue;
+                }
+                if !records.is_empty() {
+                    break;
+                }
+            }
+            let available = usize::try_from(view.limit - walk.position).unwrap_or(usize::MAX);
+            let wanted = room.min(available).min(PIECE_BYTES);
+            let Some(effort_left) = effort_bytes.checked_sub(wanted) else {
+                if records.is_empty() {
+                    return Ok(Found::TooMuch);
+                }
+                break;
             };
-            records = self.whole_batches(view, at, floor, position, header.size_bytes().min(available))?;
-            if records.0.is_empty() {
-                return Err(self.corrupt(view, at, position));
+            *effort_bytes = effort_left;
+            let is_first = records.is_empty();
+            let Some(piece) = self.piece(view, &mut walk, wanted, room, min_one_batch && is_first, now)? else { break };
+            let is_last = piece.is_damaged || (piece.bytes.len() < wanted && wanted < PIECE_BYTES);
+            records.push(self.piece_chunk(view, &walk, piece.bytes)?);
+            if is_last {
+                break;
             }
         }
-        let (bytes, next_offset) = records;
-        if !bytes.is_empty() {
-            let next =
-                Point { offset: next_offset, segment: segment.base_offset, position: position + bytes.len() as u64 };
-            self.hints.lock().put(floor, next);
+        if !records.is_empty() {
+            let next = Point { offset: walk.offset, segment: segment.base_offset, position: walk.position };
+            self.hints.lock().put(hint.map(|_| at), next);
         }
-        Ok(Some((bytes, next_offset)))
+        Ok(Found::Records(records, walk.offset))
+    }
+
+    /// Reads and checks the batches where `walk` is, and moves it behind them: about `wanted` bytes, more for a batch that
+    /// is larger and has `room`, or has to be had anyway. None when there is nothing to give.
+    fn piece(
+        &self,
+        view: &View,
+        walk: &mut Walk,
+        wanted: usize,
+        room: usize,
+        min_one_batch: bool,
+        now: Duration,
+    ) -> Result<Option<Piece>, ReadError> {
+        let before = *walk;
+        let piece = self.whole_batches(view, walk, wanted, now)?;
+        if !piece.bytes.is_empty() {
+            return Ok(Some(piece));
+        }
+        if room == 0 && !min_one_batch {
+            return Ok(None);
+        }
+        // The first batch is larger than what was read, or no batch at all.
+        *walk = before;
+        let file = &view.segment.file;
+        let first = file.read(walk.position, BatchHeader::SIZE).map_err(ReadError::Storage)?;
+        let size_bytes = BatchHeader::parse(&first).ok().map(|header| header.size_bytes());
+        if size_bytes.is_some_and(|size_bytes| size_bytes > room && !min_one_batch) {
+            return Ok(None);
+        }
+        let whole = match size_bytes {
+            Some(size_bytes) if walk.position + size_bytes as u64 <= view.limit => {
+                self.whole_batches(view, walk, size_bytes, now)?
+            }
+            _ => Piece::default(),
+        };
+        match (whole.bytes.is_empty(), min_one_batch) {
+            (false, _) => Ok(Some(whole)),
+            (true, true) => Err(self.corrupt(view, before.offset, before.position)),
+            // The next read begins with it.
+            (true, false) => Ok(None),
+        }
+    }
+
+    fn span_chunk(&self, view: &View, span: &Span) -> Result<Chunk, ReadError> {
+        match view.segment.file.range(span.position, span.len())? {
+            Some(range) => Ok(Chunk::File(range)),
+            None => Ok(Chunk::Heap(view.segment.file.read(span.position, span.len())?)),
+        }
+    }
+
+    /// Large pieces leave from the file, so that a slow consumer holds no memory.
+    fn piece_chunk(&self, view: &View, behind: &Walk, bytes: Bytes) -> Result<Chunk, ReadError> {
+        if bytes.len() < RANGE_BYTES_MIN {
+            return Ok(Chunk::Heap(bytes));
+        }
+        let position = behind.position - bytes.len() as u64;
+        Ok(view.segment.file.range(position, bytes.len())?.map_or(Chunk::Heap(bytes), Chunk::File))
     }
 
     /// Reads `length` bytes and keeps what is whole and good of them. A flipped bit is never served: neither in what the
     /// checksum covers, nor in the base offset and the leader epoch before it.
-    fn whole_batches(
-        &self,
-        view: &View,
-        at: i64,
-        floor: Option<i64>,
-        position: u64,
-        length: usize,
-    ) -> Result<(Bytes, i64), ReadError> {
-        let mut bytes = view.segment.file.read(position, length).map_err(ReadError::Storage)?;
-        let mut good = 0;
-        let mut next_offset = at;
-        // Without a hint the walk that found the first batch has looked at its offset.
-        let mut floor = floor;
+    fn whole_batches(&self, view: &View, walk: &mut Walk, length: usize, now: Duration) -> Result<Piece, ReadError> {
+        let file = &*view.segment.file;
+        let position = walk.position;
+        let mut bytes = file.read(position, length).map_err(ReadError::Storage)?;
+        let mut spans = Vec::new();
+        let mut is_damaged = false;
         for batch in batches(&bytes) {
-            let Some(batch) = batch.ok().filter(|batch| batch.header.last_offset() >= next_offset) else {
-                return self.good_part(view, at, position, bytes, good, next_offset);
+            let Some(batch) = batch.ok().filter(|batch| batch.header.last_offset() >= walk.offset) else {
+                is_damaged = true;
+                break;
             };
             let header = &batch.header;
             let is_epoch_right = view.epoch.is_none_or(|epoch| header.partition_leader_epoch == epoch);
-            let is_offset_right = match floor {
-                Some(floor) if header.base_offset > floor => {
-                    let behind = position + (batch.start + batch.bytes.len()) as u64;
-                    !is_displaced(&*view.segment.file, header, behind, view.limit, view.upper)?
-                }
-                Some(floor) => header.base_offset == floor,
-                None => true,
+            // Without a hint the walk that found the first batch has looked at its offset.
+            let is_offset_right = if walk.is_exact && header.base_offset > walk.offset {
+                let behind = position + (batch.start + batch.bytes.len()) as u64;
+                !is_displaced(file, header, behind, view.limit, view.upper)?
+            } else {
+                !walk.is_exact || header.base_offset == walk.offset
             };
             if !is_epoch_right || !is_offset_right || !batch.is_intact() {
-                return self.good_part(view, at, position, bytes, good, next_offset);
+                is_damaged = true;
+                break;
             }
-            good += batch.bytes.len();
-            next_offset = header.next_offset();
-            floor = Some(next_offset);
+            spans.extend(walk.step(header));
         }
-        bytes.truncate(good);
-        Ok((bytes, next_offset))
-    }
-
-    /// What precedes a damaged batch; the error when nothing does.
-    fn good_part(
-        &self,
-        view: &View,
-        at: i64,
-        position: u64,
-        mut bytes: Bytes,
-        good: usize,
-        next_offset: i64,
-    ) -> Result<(Bytes, i64), ReadError> {
-        if good == 0 {
-            return Err(self.corrupt(view, at, position));
+        if !spans.is_empty() {
+            let mut known = view.segment.spans.lock();
+            spans.into_iter().for_each(|span| known.insert(span, now));
         }
-        bytes.truncate(good);
-        Ok((bytes, next_offset))
+        bytes.truncate(usize::try_from(walk.position - position).unwrap_or(usize::MAX));
+        Ok(Piece { bytes, is_damaged })
     }
 
     /// The first batch whose last offset is not below `offset`, and where it begins.
@@ -318,3 +443,7 @@ impl From<StorageError> for ReadError {
 const ATTEMPTS_MAX: u32 = 3;
 /// Bound of one read, whatever a client asks for; a single batch may be larger.
 const READ_BYTES_MAX: usize = 64 << 20;
+/// Read and checked at a time.
+const PIECE_BYTES: usize = 1 << 20;
+/// From here on it costs less to send from the file than to copy.
+const RANGE_BYTES_MIN: usize = 16 << 10;

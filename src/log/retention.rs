@@ -64,6 +64,7 @@ impl PartitionLog {
             return Ok(0);
         }
         state.producers.expire(now_ms, self.context.producer_expiration_ms);
+        state.forget_old_spans(self.context.clock.monotonic());
         let mut doomed = self.below_start(&mut state);
         while let Some(first) = state.segments.first() {
             if last_doomed.is_none_or(|last| first.base_offset > last) {

@@ -8,6 +8,7 @@ use super::{
     files::{index_name, log_name, time_index_name},
     index::{OffsetEntry, SparseIndex, TimeEntry},
     scan::{Expected, Scanner, Step},
+    spans::Spans,
 };
 use crate::{
     model::{
@@ -25,6 +26,7 @@ pub(super) struct Segment {
     pub(super) base_offset: i64,
     pub(super) file: Arc<dyn SegmentFile>,
     details: Mutex<Details>,
+    pub(super) spans: Mutex<Spans>,
 }
 
 /// What is known of a segment's records; of a sealed segment nothing before somebody asks.
@@ -84,7 +86,7 @@ impl Segment {
         base_offset: i64,
     ) -> Result<Arc<Self>, StorageError> {
         let file = store.open(partition, &log_name(base_offset), OpenMode::Create)?;
-        Ok(Arc::new(Self { base_offset, file, details: Mutex::new(Details::empty()) }))
+        Ok(Arc::new(Self { base_offset, file, details: Mutex::new(Details::empty()), spans: Mutex::default() }))
     }
 
     /// A segment that is there; its indexes are read when somebody asks.
@@ -94,7 +96,7 @@ impl Segment {
         base_offset: i64,
     ) -> Result<Arc<Self>, StorageError> {
         let file = store.open(partition, &log_name(base_offset), OpenMode::Existing)?;
-        Ok(Arc::new(Self { base_offset, file, details: Mutex::default() }))
+        Ok(Arc::new(Self { base_offset, file, details: Mutex::default(), spans: Mutex::default() }))
     }
 
     /// Prepares the indexes for a scan of the segment from its start: whatever they held is forgotten.
@@ -346,7 +348,8 @@ impl Segment {
         store.delete(partition, &index_name(self.base_offset))?;
         store.delete(partition, &time_index_name(self.base_offset))?;
         let details = Mutex::new(Details::empty());
-        let built = Self { base_offset: self.base_offset, file: Arc::clone(&self.file), details };
+        let built =
+            Self { base_offset: self.base_offset, file: Arc::clone(&self.file), details, spans: Mutex::default() };
         let expected = Expected { first: self.base_offset, upper: Some(i64::MAX) };
         let mut scanner = Scanner::headers(&*self.file, 0..u64::MAX, expected);
         loop {

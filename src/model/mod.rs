@@ -1,12 +1,15 @@
-//! Values that cross the layers: ids, offsets, group state and the view of a record batch. No IO, no clock.
+//! Values that cross the layers: ids, offsets, group state and the view of a record batch. No clock, and no IO but that of
+//! a [`FileRange`], which is sent as it is.
 
 pub mod batch;
+pub mod chunk;
 pub mod group;
 pub mod ids;
 pub mod offsets;
 pub mod record;
 pub mod topic_name;
 
+pub use chunk::{Chunk, FileRange, Records};
 pub use group::{GroupMetadata, GroupState, MemberMetadata};
 pub use ids::{GroupId, TopicId, TopicName, TopicPartition};
 pub use offsets::OffsetMetadata;

@@ -5,6 +5,7 @@ mod connection;
 mod listener;
 mod reader;
 mod shutdown;
+mod writer;
 
 pub use listener::Listener;
 pub use shutdown::{Shutdown, Stop};

@@ -6,7 +6,7 @@ use std::{io::IoSlice, sync::Arc};
 use bytes::Bytes;
 
 use super::StorageError;
-use crate::model::TopicPartition;
+use crate::model::{FileRange, TopicPartition};
 
 /// Partition directories and the files in them. Calls block.
 ///
@@ -85,6 +85,12 @@ pub trait SegmentFile: Send + Sync + 'static {
         buffer.clear();
         buffer.extend_from_slice(&bytes);
         Ok(())
+    }
+
+    /// The same bytes as a part of a file that can be sent as it is; none where there is no file.
+    fn range(&self, position: u64, length: usize) -> Result<Option<FileRange>, StorageError> {
+        let _ = (position, length);
+        Ok(None)
     }
 
     /// Makes everything appended before the call durable. After an error nothing is known of what was not durable

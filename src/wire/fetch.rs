@@ -18,6 +18,7 @@ use super::{
     topic::TopicKey,
     writer::{self, Form},
 };
+use crate::model::Records;
 
 /// A request to read. Fields that the version does not have are at Kafka's defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,8 +150,8 @@ pub struct FetchPartitionResponse {
     pub aborted_transactions: Option<Vec<AbortedTransaction>>,
     /// From v11; -1 for none.
     pub preferred_read_replica: i32,
-    /// Batches in order, by reference; no chunk at all for no records. Never null on the wire: some clients dislike it.
-    pub records: Vec<Bytes>,
+    /// Batches in order, by reference. Never null on the wire: some clients dislike it.
+    pub records: Records,
 }
 
 impl FetchPartitionResponse {
@@ -166,7 +167,7 @@ impl FetchPartitionResponse {
             current_leader: None,
             aborted_transactions: None,
             preferred_read_replica: -1,
-            records: Vec::new(),
+            records: Records::default(),
         }
     }
 }
@@ -231,11 +232,8 @@ impl FetchPartitionResponse {
         if version >= 11 {
             out.put_i32(self.preferred_read_replica);
         }
-        let records_bytes = self.records.iter().fold(0usize, |sum, chunk| sum.saturating_add(chunk.len()));
-        writer::put_length(out, form, records_bytes)?;
-        for chunk in self.records {
-            frame.put_shared(chunk);
-        }
+        writer::put_length(out, form, self.records.len())?;
+        self.records.into_chunks().for_each(|chunk| frame.put_shared(chunk));
         if form.is_flexible() {
             put_partition_tags(self.diverging_epoch, self.current_leader, frame.out());
         }

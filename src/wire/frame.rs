@@ -2,10 +2,12 @@
 
 use std::{collections::VecDeque, slice};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use thiserror::Error;
 
-/// A whole response, the four bytes of its length included, as chunks for one vectored write.
+use crate::model::Chunk;
+
+/// A whole response, the four bytes of its length included, as chunks to be sent one behind the other.
 #[derive(Clone, Debug)]
 pub struct ResponseFrame {
     chunks: Chunks,
@@ -14,7 +16,7 @@ pub struct ResponseFrame {
 
 impl ResponseFrame {
     /// The chunks in the order of the wire; none is empty.
-    pub fn chunks(&self) -> &[Bytes] {
+    pub fn chunks(&self) -> &[Chunk] {
         match &self.chunks {
             Chunks::One(chunk) => slice::from_ref(chunk),
             Chunks::Many(chunks) => chunks,
@@ -22,7 +24,7 @@ impl ResponseFrame {
     }
 
     /// Puts the chunks at the end of what is to be written.
-    pub fn append_to(self, out: &mut VecDeque<Bytes>) {
+    pub fn append_to(self, out: &mut VecDeque<Chunk>) {
         match self.chunks {
             Chunks::One(chunk) => out.push_back(chunk),
             Chunks::Many(chunks) => out.extend(chunks),
@@ -35,20 +37,20 @@ impl ResponseFrame {
         self.len
     }
 
-    /// The frame in one piece: for tests, and for sinks that cannot gather.
-    pub fn to_bytes(&self) -> Bytes {
-        match &self.chunks {
-            Chunks::One(chunk) => chunk.clone(),
-            Chunks::Many(chunks) => chunks.concat().into(),
-        }
+    /// The frame in one piece.
+    #[cfg(test)]
+    pub(crate) fn to_bytes(&self) -> bytes::Bytes {
+        let mut all = crate::model::Records::default();
+        self.chunks().iter().for_each(|chunk| all.push(chunk.clone()));
+        all.read().unwrap()
     }
 }
 
 /// Most responses are one chunk, which needs no list.
 #[derive(Clone, Debug)]
 enum Chunks {
-    One(Bytes),
-    Many(Vec<Bytes>),
+    One(Chunk),
+    Many(Vec<Chunk>),
 }
 
 /// Builds a [`ResponseFrame`]: fixed parts are written into one buffer, large parts are taken by reference between them.
@@ -56,7 +58,7 @@ enum Chunks {
 pub struct FrameWriter {
     fixed: BytesMut,
     /// Parts by reference, each with the length of `fixed` at which it goes in.
-    shared: Vec<(usize, Bytes)>,
+    shared: Vec<(usize, Chunk)>,
     shared_bytes: usize,
 }
 
@@ -74,12 +76,13 @@ impl FrameWriter {
     }
 
     /// Puts `part` next, by reference; a small one is copied, which costs less than one more chunk.
-    pub fn put_shared(&mut self, part: Bytes) {
-        if part.len() <= COPIED_BYTES_MAX {
-            self.fixed.put_slice(&part);
-        } else {
-            self.shared_bytes = self.shared_bytes.saturating_add(part.len());
-            self.shared.push((self.fixed.len(), part));
+    pub fn put_shared(&mut self, part: impl Into<Chunk>) {
+        match part.into() {
+            Chunk::Heap(part) if part.len() <= COPIED_BYTES_MAX => self.fixed.put_slice(&part),
+            part => {
+                self.shared_bytes = self.shared_bytes.saturating_add(part.len());
+                self.shared.push((self.fixed.len(), part));
+            }
         }
     }
 
@@ -92,19 +95,19 @@ impl FrameWriter {
         }
         let mut fixed = self.fixed.freeze();
         if self.shared.is_empty() {
-            return Ok(ResponseFrame { chunks: Chunks::One(fixed), len });
+            return Ok(ResponseFrame { chunks: Chunks::One(fixed.into()), len });
         }
         let mut chunks = Vec::with_capacity(2 * self.shared.len() + 1);
         let mut written = 0;
         for (position, part) in self.shared {
             if position > written {
-                chunks.push(fixed.split_to((position - written).min(fixed.len())));
+                chunks.push(fixed.split_to((position - written).min(fixed.len())).into());
                 written = position;
             }
             chunks.push(part);
         }
         if !fixed.is_empty() {
-            chunks.push(fixed);
+            chunks.push(fixed.into());
         }
         Ok(ResponseFrame { chunks: Chunks::Many(chunks), len })
     }
@@ -122,6 +125,8 @@ const COPIED_BYTES_MAX: usize = 512;
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]
@@ -129,7 +134,7 @@ mod tests {
         let mut frame = FrameWriter::with_capacity(0);
         frame.out().put_slice(b"abc");
         let frame = frame.finish().unwrap();
-        assert_eq!(frame.chunks(), [Bytes::from_static(b"\0\0\0\x03abc")]);
+        assert_eq!((frame.chunks().len(), &frame.to_bytes()[..]), (1, &b"\0\0\0\x03abc"[..]));
         assert_eq!(frame.len(), 7);
     }
 
@@ -150,7 +155,7 @@ mod tests {
         assert_eq!(frame.len(), expected.len());
         assert_eq!(frame.chunks().len(), 5);
         for chunk in [1, 2, 4] {
-            assert_eq!(frame.chunks()[chunk].as_ptr(), part.as_ptr());
+            assert!(matches!(&frame.chunks()[chunk], Chunk::Heap(bytes) if bytes.as_ptr() == part.as_ptr()));
         }
     }
 

@@ -110,7 +110,7 @@ fn answer(partition: i32, isolation: Isolation, fetched: FetchedPartition) -> Fe
         answer.high_watermark = fetched.high_watermark;
         answer.last_stable_offset = fetched.last_stable_offset;
         answer.log_start_offset = fetched.log_start_offset;
-        answer.records = vec![fetched.records];
+        answer.records = fetched.records;
     }
     answer
 }

@@ -18,12 +18,13 @@ fn readable(log: &PartitionLog, truth: &HashMap<i64, Bytes>, end: i64, note: &st
     for at in 0..end {
         match log.read(at, 1 << 20, true, Isolation::ReadUncommitted) {
             Ok(read) => {
-                for batch in batches(&read.records) {
+                let records = read.records.read().unwrap();
+                for batch in batches(&records) {
                     let batch = batch.unwrap();
                     let expected = truth.get(&batch.header.base_offset);
                     assert_eq!(expected.map(|bytes| &bytes[..]), Some(batch.bytes), "{note}: served wrong bytes");
                 }
-                let first = batches(&read.records).next().and_then(Result::ok).map(|batch| batch.header);
+                let first = batches(&records).next().and_then(Result::ok).map(|batch| batch.header);
                 if first.is_some_and(|header| header.base_offset <= at && header.last_offset() >= at) {
                     found.push(at);
                 }
@@ -43,7 +44,7 @@ fn written(bench: &Bench) -> (HashMap<i64, Bytes>, i64) {
     for index in 0..5 {
         log.append(batch_of(2 + index % 2, 10), 0).unwrap();
     }
-    let records = log.read(0, 1 << 20, true, Isolation::ReadUncommitted).unwrap().records;
+    let records = log.read(0, 1 << 20, true, Isolation::ReadUncommitted).unwrap().records.read().unwrap();
     log.close().unwrap();
     let truth = batches(&records)
         .map(|batch| batch.unwrap())

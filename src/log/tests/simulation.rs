@@ -57,7 +57,8 @@ impl Model {
     fn check(&self, log: &PartitionLog, from: i64, bytes_max: usize) {
         let read = log.read(from, bytes_max, true, Isolation::ReadUncommitted).unwrap();
         let expected: Vec<_> = self.batches.iter().filter(|(_, last, _)| *last >= from).collect();
-        let found: Vec<_> = batches(&read.records).map(Result::unwrap).collect();
+        let records = read.records.read().unwrap();
+        let found: Vec<_> = batches(&records).map(Result::unwrap).collect();
         assert_eq!(found.is_empty(), expected.is_empty());
         assert!(found.len() <= 1 || read.records.len() <= bytes_max);
         for (found, (base, last, bytes)) in found.iter().zip(&expected) {

@@ -8,7 +8,7 @@ use crate::{
     clock::MockClock,
     config::Durability,
     log::{LogConfig, LogContext, PartitionInfo, PartitionLog},
-    model::{TopicId, batch::BatchBuilder},
+    model::{Records, TopicId, batch::BatchBuilder},
     storage::{disk::DiskSegments, memory::MemorySegments, segment::SegmentStore},
 };
 
@@ -85,8 +85,9 @@ pub(crate) fn idempotent(id: i64, epoch: i16, sequence: i32, count: usize) -> By
 }
 
 /// The base and last offsets of the batches in `records`.
-pub(crate) fn ranges(records: &Bytes) -> Vec<(i64, i64)> {
-    crate::model::batch::batches(records)
+pub(crate) fn ranges(records: &Records) -> Vec<(i64, i64)> {
+    let records = records.read().unwrap();
+    crate::model::batch::batches(&records)
         .map(|batch| batch.unwrap().header)
         .map(|header| (header.base_offset, header.last_offset()))
         .collect()

@@ -88,7 +88,7 @@ fn log_append_time_is_the_brokers() {
     let log = bench.open();
     let appended = log.append(batch_at(5, 2, 10), 0).unwrap();
     assert_eq!(appended.log_append_time_ms, NOW_MS);
-    let records = log.read(0, 1 << 20, true, Isolation::ReadUncommitted).unwrap().records;
+    let records = log.read(0, 1 << 20, true, Isolation::ReadUncommitted).unwrap().records.read().unwrap();
     let header = BatchHeader::parse(&records).unwrap();
     assert_eq!(header.attributes.timestamp_type(), TimestampType::LogAppendTime);
     assert_eq!(header.max_timestamp_ms, NOW_MS);

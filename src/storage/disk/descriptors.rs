@@ -15,7 +15,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::segments::{failure, write_all};
-use crate::storage::{StorageError, segment::SegmentFile};
+use crate::{
+    model::FileRange,
+    storage::{StorageError, segment::SegmentFile},
+};
 
 /// One file that grows; see [`SegmentFile`].
 #[derive(Debug)]
@@ -148,6 +151,12 @@ impl SegmentFile for DiskFile {
         // The buffer may have had room for more than was asked for.
         buffer.truncate(length);
         Ok(())
+    }
+
+    fn range(&self, position: u64, length: usize) -> Result<Option<FileRange>, StorageError> {
+        self.descriptors.make_room();
+        let file = self.file(&mut self.handle.lock())?;
+        Ok(Some(FileRange { file, position, len: length }))
     }
 
     fn sync(&self) -> Result<(), StorageError> {
