@@ -165,11 +165,15 @@ impl Logs {
     /// Flushes and marks every log clean.
     pub async fn close(&self) {
         let logs: Vec<_> = self.open.write().drain().flat_map(|entry| entry.1.into_values()).collect();
+        let store = Arc::clone(&self.store);
         let closed = tokio::task::spawn_blocking(move || {
             for log in logs {
                 if let Err(error) = log.close() {
                     error!(partition = %log.partition(), %error, "cannot close a partition cleanly");
                 }
+            }
+            if let Err(error) = store.settle() {
+                error!(%error, "cannot settle what was synced together; the next start does");
             }
         });
         if let Err(error) = closed.await {

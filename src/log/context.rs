@@ -1,8 +1,8 @@
-//! What all logs of a broker share.
+//! What all logs of a broker, which are in one store, share.
 
 use std::{sync::Arc, time::Duration};
 
-use super::flush::FlushQueue;
+use super::flush_queue::FlushQueue;
 use crate::{clock::Clock, config::Durability};
 
 /// Clock, durability and the queue of partitions that wait for a sync.

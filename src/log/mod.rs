@@ -13,6 +13,7 @@ mod epochs;
 mod error;
 mod files;
 mod flush;
+mod flush_queue;
 mod index;
 mod partition;
 mod producers;

@@ -69,6 +69,8 @@ pub(super) struct State {
     pub(super) high_watermark: Point,
     /// Everything before it survives a power cut.
     pub(super) durable: Point,
+    /// Everything before it does so in its own segment; what lies between may be elsewhere in the store still.
+    pub(super) settled: Point,
     pub(super) last_checkpoint: Point,
     pub(super) producers: Producers,
     pub(super) epochs: LeaderEpochs,
@@ -157,6 +159,7 @@ impl PartitionLog {
             end,
             high_watermark: end,
             durable: if is_scanned { recovered.checkpoint } else { end },
+            settled: if is_scanned { recovered.checkpoint } else { end },
             last_checkpoint: recovered.checkpoint,
             producers,
             epochs: recovered.epochs,

@@ -48,6 +48,17 @@ pub trait SegmentStore: Send + Sync + 'static {
     /// whole or not at all.
     fn delete_partition(&self, partition: &TopicPartition) -> Result<(), StorageError>;
 
+    /// Makes the ends of several files durable, which costs about as much as one sync when they are small. An error is as
+    /// one of each file's [`sync`](SegmentFile::sync): none of it is durable as far as anybody knows.
+    fn sync_tails(&self, tails: &[Tail<'_>]) -> Result<(), StorageError> {
+        tails.iter().try_for_each(|tail| tail.file.sync())
+    }
+
+    /// Syncs what [`sync_tails`](Self::sync_tails) made durable elsewhere, so that the next start finds it in its place.
+    fn settle(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Every partition that has a directory; no order.
     fn partitions(&self) -> Result<Vec<TopicPartition>, StorageError>;
 
@@ -65,6 +76,27 @@ pub trait SegmentStore: Send + Sync + 'static {
 pub struct Volume {
     pub total_bytes: u64,
     pub usable_bytes: u64,
+}
+
+/// The end of a file, from a position that is durable already.
+#[derive(Clone, Copy)]
+pub struct Tail<'a> {
+    pub partition: &'a TopicPartition,
+    pub name: &'a str,
+    pub file: &'a Arc<dyn SegmentFile>,
+    pub from: u64,
+    pub to: u64,
+}
+
+impl Tail<'_> {
+    pub fn read(&self) -> Result<Bytes, StorageError> {
+        let length = usize::try_from(self.to.saturating_sub(self.from)).unwrap_or(usize::MAX);
+        let bytes = self.file.read(self.from, length)?;
+        match bytes.len() == length {
+            true => Ok(bytes),
+            false => Err(StorageError::Corrupt(format!("{}/{} ends too early", self.partition, self.name))),
+        }
+    }
 }
 
 /// One file that grows at its end.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Durability,
-    log::{AppendError, Isolation, LogError, PartitionLog, Waiter},
+    log::{AppendError, Isolation, LogContext, LogError, PartitionInfo, PartitionLog, Waiter},
 };
 
 fn faulty() -> (Bench, Arc<Faults>) {
@@ -243,4 +243,38 @@ async fn what_is_appended_while_the_log_closes_is_answered_truly() {
 #[test]
 fn an_idle_partition_is_small() {
     assert!(size_of::<PartitionLog>() <= 1024, "{}", size_of::<PartitionLog>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_batches_of_many_logs_survive_a_power_cut_that_their_segments_do_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = Bench::disk(directory.path());
+    let context = bench.context();
+    let open = |partition: i32, context: &Arc<LogContext>, bench: &Bench| {
+        let info =
+            PartitionInfo { topic: Arc::from("orders"), topic_id: bench.topic_id, partition, log_start_offset: 0 };
+        let config = Arc::new(bench.config.clone());
+        PartitionLog::open(Arc::clone(&bench.store), info, config, Arc::clone(context)).unwrap()
+    };
+    let logs: Vec<_> = (0..20).map(|partition| open(partition, &context, &bench)).collect();
+    let mut first_sizes = Vec::new();
+    for round in 0..5 {
+        let tickets: Vec<_> = logs.iter().map(|log| log.append(batch_of(2, 50), 0).unwrap().ticket).collect();
+        for (log, ticket) in logs.iter().zip(tickets) {
+            log.wait_durable(ticket).await.unwrap();
+        }
+        if round == 0 {
+            // The first flush of a log syncs its segment and its directory.
+            first_sizes = logs.iter().map(|log| log.size_bytes()).collect();
+        }
+    }
+    let copy = tempfile::tempdir().unwrap();
+    copy_directory(directory.path(), copy.path());
+    let bench = Bench { store: Bench::disk_store(copy.path(), &first_sizes), ..bench };
+    let context = bench.context();
+    for partition in 0..20 {
+        let log = open(partition, &context, &bench);
+        assert_eq!(log.offsets().high_watermark, 10, "partition {partition}");
+        assert_eq!(visible(&log).len(), 5);
+    }
 }

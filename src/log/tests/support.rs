@@ -49,6 +49,15 @@ impl Bench {
         Self::over(Arc::new(DiskSegments::open(directory, 64).unwrap()))
     }
 
+    /// The store of a directory whose segments lost all but their first bytes, of each partition so many.
+    pub(crate) fn disk_store(directory: &Path, sizes: &[u64]) -> Arc<dyn SegmentStore> {
+        for (partition, size_bytes) in sizes.iter().enumerate() {
+            let path = directory.join(format!("topics/orders-{partition}/{:020}.log", 0));
+            std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(*size_bytes).unwrap();
+        }
+        Arc::new(DiskSegments::open(directory, 64).unwrap())
+    }
+
     pub(crate) fn context(&self) -> Arc<LogContext> {
         LogContext::new(Arc::new(self.clock.clone()), self.durability, Duration::from_secs(86_400))
     }

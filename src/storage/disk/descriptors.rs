@@ -14,14 +14,16 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::segments::{failure, write_all};
+use super::{
+    redo::RedoLog,
+    segments::{failure, write_all},
+};
 use crate::{
     model::FileRange,
     storage::{StorageError, segment::SegmentFile},
 };
 
 /// One file that grows; see [`SegmentFile`].
-#[derive(Debug)]
 pub(super) struct DiskFile {
     path: PathBuf,
     keep_open: bool,
@@ -32,6 +34,7 @@ pub(super) struct DiskFile {
     touched: AtomicBool,
     handle: Mutex<Handle>,
     descriptors: Arc<DescriptorCache>,
+    redo: Arc<RedoLog>,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +52,7 @@ impl DiskFile {
         size_bytes: u64,
         keep_open: bool,
         descriptors: Arc<DescriptorCache>,
+        redo: Arc<RedoLog>,
     ) -> Arc<dyn SegmentFile> {
         let file = Arc::new(Self {
             path,
@@ -58,6 +62,7 @@ impl DiskFile {
             touched: AtomicBool::new(false),
             handle: Mutex::default(),
             descriptors,
+            redo,
         });
         file.descriptors.introduce(&file);
         file
@@ -182,6 +187,8 @@ impl SegmentFile for DiskFile {
     }
 
     fn truncate(&self, size_bytes: u64) -> Result<(), StorageError> {
+        // What the redo log may hold of the bytes that go, and of those that come in their place, is undecided before.
+        self.redo.mend()?;
         let mut handle = self.handle.lock();
         self.close(&mut handle);
         let file = self.file(&mut handle)?;
@@ -213,7 +220,6 @@ impl Drop for DiskFile {
 
 /// Keeps the number of open files near a bound: a clock hand passes over the files and closes those that were not used
 /// since its last pass and that have nothing unsynced.
-#[derive(Debug)]
 pub(super) struct DescriptorCache {
     max: usize,
     keeps_dirty: bool,

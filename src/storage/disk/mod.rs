@@ -4,6 +4,7 @@ mod descriptors;
 mod files;
 pub mod journal;
 pub mod lock;
+mod redo;
 mod segments;
 
 pub use journal::{DiskJournal, JournalOptions, JournalStats};

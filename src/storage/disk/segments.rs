@@ -12,21 +12,25 @@ use std::{
 
 use bytes::Bytes;
 
-use super::descriptors::{DescriptorCache, DiskFile};
+use super::{
+    descriptors::{DescriptorCache, DiskFile},
+    files::Files,
+    redo::RedoLog,
+};
 use crate::{
     config::Durability,
     model::TopicPartition,
     storage::{
         StorageError,
-        segment::{FileEntry, OpenMode, SegmentFile, SegmentStore, Volume},
+        segment::{FileEntry, OpenMode, SegmentFile, SegmentStore, Tail, Volume},
     },
 };
 
 /// The default backend of records.
-#[derive(Debug)]
 pub struct DiskSegments {
     root: PathBuf,
     descriptors: Arc<DescriptorCache>,
+    redo: Arc<RedoLog>,
     deletions: AtomicU64,
 }
 
@@ -49,8 +53,9 @@ impl DiskSegments {
                 remove_all(&entry.path())?;
             }
         }
+        let redo = Arc::new(RedoLog::open(data_dir.join(REDO), root.clone(), Files::default())?);
         let descriptors = Arc::new(DescriptorCache::new(open_files_max, durability == Durability::Sync));
-        Ok(Self { root, descriptors, deletions: AtomicU64::new(0) })
+        Ok(Self { root, descriptors, redo, deletions: AtomicU64::new(0) })
     }
 
     /// The directory of a partition, whose name the catalogue has checked; checked again, for a path part must never
@@ -112,7 +117,8 @@ impl SegmentStore for DiskSegments {
             }
             (Err(error), _) => return Err(failure("look at", &path, &error)),
         };
-        Ok(DiskFile::handle(path, size_bytes, !mode.is_transient(), Arc::clone(&self.descriptors)))
+        let (descriptors, redo) = (Arc::clone(&self.descriptors), Arc::clone(&self.redo));
+        Ok(DiskFile::handle(path, size_bytes, !mode.is_transient(), descriptors, redo))
     }
 
     fn read_whole(&self, partition: &TopicPartition, name: &str) -> Result<Option<Bytes>, StorageError> {
@@ -157,8 +163,9 @@ impl SegmentStore for DiskSegments {
     fn delete(&self, partition: &TopicPartition, name: &str) -> Result<(), StorageError> {
         let path = self.path(partition, name)?;
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(failure("delete", &path, &error)),
-            _ => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failure("delete", &path, &error)),
+            Ok(()) => self.redo.revoke(&format!("{partition}/{name}")),
         }
     }
 
@@ -178,7 +185,16 @@ impl SegmentStore for DiskSegments {
             Ok(()) => {}
         }
         sync_path(&self.root)?;
+        self.redo.revoke(&partition.to_string())?;
         remove_all(&doomed)
+    }
+
+    fn sync_tails(&self, tails: &[Tail<'_>]) -> Result<(), StorageError> {
+        self.redo.append(tails)
+    }
+
+    fn settle(&self) -> Result<(), StorageError> {
+        self.redo.settle()
     }
 
     fn partitions(&self) -> Result<Vec<TopicPartition>, StorageError> {
@@ -268,6 +284,7 @@ fn remove_all(path: &Path) -> Result<(), StorageError> {
 }
 
 const TOPICS: &str = "topics";
+const REDO: &str = "redo";
 /// Prefix of directories that are being deleted; no topic name with a partition begins like it and parses.
 const DELETED: &str = ".deleted-";
 const TEMPORARY: &str = ".tmp";
