@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod bench;
 pub mod flags;
 mod serve;
 
@@ -15,6 +16,7 @@ use flags::ServeFlags;
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(flags) => serve::run(&flags),
+        Command::Bench(flags) => bench::run(&flags),
     }
 }
 
@@ -29,4 +31,6 @@ struct Cli {
 enum Command {
     /// Serve Kafka clients until SIGTERM or SIGINT
     Serve(ServeFlags),
+    /// Put any Kafka broker under load and say what it does
+    Bench(bench::BenchFlags),
 }

@@ -1,0 +1,111 @@
+//! One connection to the broker: requests out, replies in the order of the requests.
+
+use std::{
+    collections::VecDeque,
+    io::{Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use kafka_protocol::{
+    messages::ResponseHeader,
+    protocol::{Decodable, HeaderVersion, Request},
+};
+
+use super::{frames::Frame, reader::Reader};
+
+pub struct Connection {
+    stream: TcpStream,
+    /// Bytes that were read, of which `start..end` belong to no reply yet.
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    next_id: i32,
+    outstanding: VecDeque<(i32, Instant)>,
+}
+
+/// A reply behind its correlation id.
+pub struct Reply<'a> {
+    pub body: Reader<'a>,
+    /// From just before the request was written until the reply was read.
+    pub latency: Duration,
+}
+
+impl Connection {
+    pub fn open(address: &str) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { stream, buffer: Vec::new(), start: 0, end: 0, next_id: 1, outstanding: VecDeque::new() })
+    }
+
+    /// Requests that wait for their replies.
+    pub fn in_flight(&self) -> usize {
+        self.outstanding.len()
+    }
+
+    pub fn send(&mut self, frame: &mut Frame) -> anyhow::Result<()> {
+        let id = self.next_id;
+        self.next_id = id.checked_add(1).unwrap_or(1);
+        frame.set_correlation_id(id);
+        self.outstanding.push_back((id, Instant::now()));
+        self.stream.write_all(frame.bytes()).context("the broker takes no request")
+    }
+
+    /// The next reply.
+    pub fn receive(&mut self) -> anyhow::Result<Reply<'_>> {
+        let (id, sent) = self.outstanding.pop_front().context("no request is in flight")?;
+        self.fill(4)?;
+        let length = usize::try_from(Reader::new(self.unread()).i32()?).context("a negative length")?;
+        ensure!(length <= REPLY_BYTES_MAX, "the broker announces a reply of {length} bytes");
+        self.fill(4 + length)?;
+        let latency = sent.elapsed();
+        let at = self.start + 4;
+        self.start += 4 + length;
+        let mut body = Reader::new(self.buffer.get(at..at + length).unwrap_or_default());
+        let answered = body.i32()?;
+        ensure!(answered == id, "the broker answered request {answered} instead of {id}");
+        Ok(Reply { body, latency })
+    }
+
+    /// One request and its whole response: for what is not measured.
+    pub fn call<R: Request>(&mut self, version: i16, request: &R) -> anyhow::Result<R::Response> {
+        self.send(&mut Frame::encode(version, request)?)?;
+        let mut body = self.receive()?.body;
+        // The correlation id was taken and checked; the codec wants to see it.
+        let mut bytes = Bytes::from([&[0; 4], body.take(body.remaining())?].concat());
+        ResponseHeader::decode(&mut bytes, R::Response::header_version(version))?;
+        R::Response::decode(&mut bytes, version).with_context(|| format!("response of API {}", R::KEY))
+    }
+
+    fn unread(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Reads until `needed` bytes are there, and whatever else has come by then.
+    fn fill(&mut self, needed: usize) -> anyhow::Result<()> {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+        if self.start + needed > self.buffer.len() {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+            self.buffer.resize(needed.max(self.buffer.len()).max(BUFFER_BYTES_MIN), 0);
+        }
+        while self.end - self.start < needed {
+            let free = self.buffer.get_mut(self.end..).unwrap_or_default();
+            let read = self.stream.read(free).context("no reply from the broker")?;
+            ensure!(read > 0, "the broker closed the connection");
+            self.end += read;
+        }
+        Ok(())
+    }
+}
+
+/// A broker that says nothing for so long is stuck.
+const PATIENCE: Duration = Duration::from_secs(60);
+const REPLY_BYTES_MAX: usize = 256 << 20;
+const BUFFER_BYTES_MIN: usize = 4096;

@@ -1,0 +1,136 @@
+//! `tidegate bench`: a light load generator that works against any Kafka broker of one node.
+//!
+//! Requests are encoded before the clock runs and only patched afterwards; a connection is a blocking socket with a
+//! thread of its own; replies are walked, not decoded. Whatever is lost, doubled or refused fails the run.
+
+#![allow(clippy::disallowed_methods, reason = "it measures real time")]
+
+mod connection;
+mod driver;
+mod fetch;
+mod frames;
+mod produce;
+mod reader;
+mod report;
+mod server;
+mod topic;
+mod units;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Args, Subcommand};
+
+use connection::Connection;
+use driver::Plan;
+use report::Report;
+use server::Server;
+
+#[derive(Args, Debug)]
+pub struct BenchFlags {
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    workload: Workload,
+}
+
+/// What every workload takes.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Options of every workload")]
+struct Target {
+    /// Broker to put under load; everything goes to this one node
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", global = true)]
+    bootstrap: String,
+    /// How long to measure
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration, global = true)]
+    duration: Duration,
+    /// How long to run before that
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = units::duration, global = true)]
+    warmup: Duration,
+    /// Topic to use, kept at the end [default: a fresh one, deleted at the end]
+    #[arg(long, value_name = "NAME", global = true)]
+    topic: Option<String>,
+    /// Process of the broker on this machine: adds its processor time and memory
+    #[arg(long, value_name = "PID", global = true)]
+    server_pid: Option<u32>,
+    /// Print one JSON object instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    /// Show no progress
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Workload {
+    /// Produce large batches as fast as the broker takes them
+    Produce(produce::Flags),
+    /// Produce one record a request: what the broker's own overhead is
+    #[command(
+        mut_arg("connections", |arg| arg.default_value("16")),
+        mut_arg("in_flight", |arg| arg.default_value("1")),
+        mut_arg("batch_bytes", |arg| arg.default_value("0")),
+        mut_arg("record_bytes", |arg| arg.default_value("100")),
+    )]
+    ProduceSmall(produce::Flags),
+    /// Produce to 100 partitions in one request, one small batch each
+    #[command(
+        mut_arg("in_flight", |arg| arg.default_value("1")),
+        mut_arg("batch_bytes", |arg| arg.default_value("0")),
+        mut_arg("record_bytes", |arg| arg.default_value("100")),
+        mut_arg("partitions", |arg| arg.default_value("100")),
+        mut_arg("partitions_per_request", |arg| arg.default_value("100")),
+    )]
+    ProduceMany(produce::Flags),
+    /// Read a topic from its start to its end, again and again, on every connection
+    Fetch(fetch::Flags),
+}
+
+/// Runs the workload. Exit code 1: it failed, or what came back was wrong.
+pub(super) fn run(flags: &BenchFlags) -> ExitCode {
+    match flags.run().and_then(|report| Ok(report.print(flags.target.json)?)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "tidegate bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl BenchFlags {
+    fn run(&self) -> anyhow::Result<Report> {
+        match &self.workload {
+            Workload::Produce(flags) => produce::run("produce", &self.target, flags),
+            Workload::ProduceSmall(flags) => produce::run("produce-small", &self.target, flags),
+            Workload::ProduceMany(flags) => produce::run("produce-many", &self.target, flags),
+            Workload::Fetch(flags) => fetch::run(&self.target, flags),
+        }
+    }
+}
+
+impl Target {
+    fn connect(&self) -> anyhow::Result<Connection> {
+        Connection::open(&self.bootstrap)
+    }
+
+    fn connect_many(&self, count: usize) -> anyhow::Result<Vec<Connection>> {
+        (0..count).map(|_| self.connect()).collect()
+    }
+
+    fn server(&self) -> Option<Server> {
+        self.server_pid.map(Server::new)
+    }
+
+    /// Warm up, then measure for the time that was asked for.
+    fn timed(&self) -> Plan {
+        Plan { time: Some((self.warmup, self.duration)), ..self.until_done() }
+    }
+
+    /// Measure from the first request until the workers have done their share.
+    fn until_done(&self) -> Plan {
+        Plan { time: None, server: self.server(), progress: !self.quiet && io::stderr().is_terminal() }
+    }
+}

@@ -1,0 +1,143 @@
+//! The topic that a workload runs on: created, waited for, counted, deleted.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use kafka_protocol::{
+    error::ResponseError,
+    messages::{
+        CreateTopicsRequest, DeleteTopicsRequest, ListOffsetsRequest, MetadataRequest, TopicName,
+        create_topics_request::CreatableTopic,
+        list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+        metadata_request::MetadataRequestTopic,
+    },
+    protocol::StrBytes,
+};
+
+use super::{Target, connection::Connection, reader::broker_error};
+
+pub struct Topic {
+    pub name: TopicName,
+    pub partitions: i32,
+    ours: bool,
+}
+
+impl Topic {
+    /// The topic that the command line names, made where it is missing; else a fresh one, [deleted](Self::delete) later.
+    pub fn prepare(target: &Target, connection: &mut Connection, partitions: i32) -> anyhow::Result<Self> {
+        let fresh = || format!("tidegate-bench-{:08x}", fastrand::u32(..));
+        let name = target.topic.clone().unwrap_or_else(fresh);
+        let mut topic = Self { name: topic_name(&name), partitions, ours: target.topic.is_none() };
+        if topic.ours || !topic.find(connection)? {
+            topic.create(connection)?;
+        }
+        topic.wait_until_served(connection)?;
+        Ok(topic)
+    }
+
+    pub fn create(&self, connection: &mut Connection) -> anyhow::Result<()> {
+        let topic = CreatableTopic::default()
+            .with_name(self.name.clone())
+            .with_num_partitions(self.partitions)
+            .with_replication_factor(1);
+        let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(ADMIN_TIMEOUT_MS);
+        for topic in connection.call(5, &request)?.topics {
+            if topic.error_code != 0 {
+                return Err(broker_error(topic.error_code, &format!("create topic {}", self.name.as_str())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what [`prepare`](Self::prepare) made; a topic that has a name from outside stays.
+    pub fn delete(&self, connection: &mut Connection) -> anyhow::Result<()> {
+        if !self.ours {
+            return Ok(());
+        }
+        let request =
+            DeleteTopicsRequest::default().with_topic_names(vec![self.name.clone()]).with_timeout_ms(ADMIN_TIMEOUT_MS);
+        for topic in connection.call(5, &request)?.responses {
+            if topic.error_code != 0 {
+                return Err(broker_error(topic.error_code, &format!("delete topic {}", self.name.as_str())));
+            }
+        }
+        Ok(())
+    }
+
+    /// The sum over all partitions.
+    pub fn record_count(&self, connection: &mut Connection) -> anyhow::Result<i64> {
+        let begins: i64 = self.offsets(connection, EARLIEST)?.iter().sum();
+        let ends: i64 = self.offsets(connection, LATEST)?.iter().sum();
+        Ok(ends - begins)
+    }
+
+    pub fn first_offsets(&self, connection: &mut Connection) -> anyhow::Result<Vec<i64>> {
+        self.offsets(connection, EARLIEST)
+    }
+
+    pub fn end_offsets(&self, connection: &mut Connection) -> anyhow::Result<Vec<i64>> {
+        self.offsets(connection, LATEST)
+    }
+
+    fn metadata_request(&self) -> MetadataRequest {
+        let topic = MetadataRequestTopic::default().with_name(Some(self.name.clone()));
+        MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(false)
+    }
+
+    /// Whether it exists; takes over how many partitions it has.
+    fn find(&mut self, connection: &mut Connection) -> anyhow::Result<bool> {
+        let topics = connection.call(METADATA_VERSION, &self.metadata_request())?.topics;
+        let topic = topics.into_iter().next().context("Metadata without the topic that it was asked for")?;
+        if topic.error_code == ResponseError::UnknownTopicOrPartition.code() {
+            return Ok(false);
+        }
+        if topic.error_code != 0 {
+            return Err(broker_error(topic.error_code, &format!("topic {}", self.name.as_str())));
+        }
+        self.partitions = i32::try_from(topic.partitions.len())?;
+        Ok(true)
+    }
+
+    /// Kafka shows a new partition before its log is there: only a ListOffsets that works says that it is served.
+    fn wait_until_served(&self, connection: &mut Connection) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        while let Err(error) = self.offsets(connection, EARLIEST) {
+            ensure!(begin.elapsed() < PATIENCE, "topic {} is not served: {error:#}", self.name.as_str());
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    fn offsets(&self, connection: &mut Connection, timestamp: i64) -> anyhow::Result<Vec<i64>> {
+        let partition = |index| ListOffsetsPartition::default().with_partition_index(index).with_timestamp(timestamp);
+        let topic = ListOffsetsTopic::default()
+            .with_name(self.name.clone())
+            .with_partitions((0..self.partitions).map(partition).collect());
+        let request = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]);
+        let mut offsets = Vec::new();
+        for mut partition in connection.call(6, &request)?.topics.into_iter().flat_map(|topic| topic.partitions) {
+            if partition.error_code != 0 {
+                let what = format!("offsets of {}-{}", self.name.as_str(), partition.partition_index);
+                return Err(broker_error(std::mem::take(&mut partition.error_code), &what));
+            }
+            offsets.push((partition.partition_index, partition.offset));
+        }
+        ensure!(i32::try_from(offsets.len()) == Ok(self.partitions), "ListOffsets left partitions out");
+        offsets.sort_unstable();
+        Ok(offsets.into_iter().map(|(_, offset)| offset).collect())
+    }
+}
+
+fn topic_name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}
+
+const METADATA_VERSION: i16 = 9;
+const ADMIN_TIMEOUT_MS: i32 = 60_000;
+const PATIENCE: Duration = Duration::from_secs(30);
+/// ListOffsetsRequest.EARLIEST_TIMESTAMP and LATEST_TIMESTAMP.
+const EARLIEST: i64 = -2;
+const LATEST: i64 = -1;
