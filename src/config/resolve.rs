@@ -75,6 +75,8 @@ fn broker(values: &Values<'_>) -> Result<BrokerSettings, ConfigError> {
 
 fn net(values: &Values<'_>) -> Result<NetSettings, ConfigError> {
     Ok(NetSettings {
+        send_buffer_bytes: u32::try_from(values.number::<i64>("socket.send.buffer.bytes")?).ok(),
+        receive_buffer_bytes: u32::try_from(values.number::<i64>("socket.receive.buffer.bytes")?).ok(),
         request_bytes_max: values.number("socket.request.max.bytes")?,
         in_flight_bytes_max: values.number("queued.max.request.bytes")?,
         in_flight_requests_max: values.number("max.in.flight.requests.per.connection")?,

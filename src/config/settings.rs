@@ -74,6 +74,10 @@ pub struct BrokerSettings {
 /// Limits of the wire.
 #[derive(Clone, Debug)]
 pub struct NetSettings {
+    /// `socket.send.buffer.bytes`; none leaves it to the kernel.
+    pub send_buffer_bytes: Option<u32>,
+    /// `socket.receive.buffer.bytes`; none leaves it to the kernel.
+    pub receive_buffer_bytes: Option<u32>,
     /// `socket.request.max.bytes`
     pub request_bytes_max: u32,
     /// Request bytes that may be in memory at once: `queued.max.request.bytes`

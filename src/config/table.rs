@@ -150,6 +150,21 @@ static NETWORK: &[Definition] = &[
         "A connection silent for so long is closed.",
     ),
     Definition::new(
+        "socket.send.buffer.bytes",
+        Int,
+        "102400",
+        AtLeast(-1),
+        "The kernel's buffer for replies on each connection (SO_SNDBUF); -1 leaves it to the kernel. Where round trips \
+         take long, more of it sends faster; on a local network more is slower.",
+    ),
+    Definition::new(
+        "socket.receive.buffer.bytes",
+        Int,
+        "262144",
+        AtLeast(-1),
+        "The kernel's buffer for requests on each connection (SO_RCVBUF); -1 leaves it to the kernel.",
+    ),
+    Definition::new(
         "socket.request.max.bytes",
         Int,
         "104857600",

@@ -26,6 +26,13 @@ impl Listener {
         socket.set_reuseaddr(true)?;
         // Accepted sockets inherit it: a peer whose machine is gone is noticed although nothing is sent to it.
         socket.set_keepalive(true)?;
+        // So are the buffers. What the kernel would grow to is more than the processor's cache holds.
+        if let Some(bytes) = settings.send_buffer_bytes {
+            socket.set_send_buffer_size(bytes)?;
+        }
+        if let Some(bytes) = settings.receive_buffer_bytes {
+            socket.set_recv_buffer_size(bytes)?;
+        }
         socket.bind(address)?;
         Ok(Self { socket: socket.listen(BACKLOG)?, settings })
     }
