@@ -53,7 +53,8 @@ fn a_named_topic_is_kept_and_read_to_its_last_record() {
     let ends: i64 = (0..4).map(|partition| topics::log_end_offset(&mut gateway.connect(), "kept", partition)).sum();
     assert_eq!(ends, records);
 
-    let read = run(&gateway, &["fetch", "--topic", "kept", "--fill", "false", "--connections", "1", "--duration", "1s"]);
+    let read =
+        run(&gateway, &["fetch", "--topic", "kept", "--fill", "false", "--connections", "1", "--duration", "1s"]);
     assert!(read["passes"].as_f64().unwrap() >= 1.0, "{read}");
     assert_eq!(topics::log_end_offset(&mut gateway.connect(), "kept", 0), ends / 2, "two producers, a partition each");
 }

@@ -40,13 +40,10 @@ pub fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
     });
     // The first may be what lets the broker make what it keeps for good.
     Opener { address: target.bootstrap.clone(), frame: frame.clone(), left: 1, open: Vec::new() }.open()?;
-    let anonymous = |when: &str| -> anyhow::Result<Option<u64>> {
-        target.server().map(|server| Ok(server.memory().context(when.to_owned())?.anonymous)).transpose()
-    };
-    let before = anonymous("before")?;
+    let before = target.server_anonymous_kib()?;
     let (measured, openers) = driver::run(openers.collect(), &target.until_done())?;
     thread::sleep(SETTLE);
-    let after = anonymous("after")?;
+    let after = target.server_anonymous_kib()?;
     let open: usize = openers.iter().map(|opener| opener.open.len()).sum();
     ensure!(open == flags.connections, "{open} connections open of {}", flags.connections);
     let settings = format!("{open} connections by {} threads, ApiVersions on each", flags.threads);
@@ -87,10 +84,6 @@ impl Worker for Opener {
         let latency = self.open()?;
         tally.request(latency, 0, 0);
         Ok(true)
-    }
-
-    fn finish(&mut self, _: &mut Tally<'_>) -> anyhow::Result<()> {
-        Ok(())
     }
 }
 

@@ -34,9 +34,7 @@ pub struct Flags {
 pub fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
     let mut admin = target.connect()?;
     let topic = Topic::planned(target, i32::try_from(flags.partitions)?);
-    let anonymous = || target.server().map(|server| Ok(server.memory()?.anonymous)).transpose();
-    let before: anyhow::Result<_> = anonymous();
-    let before = before?;
+    let before = target.server_anonymous_kib()?;
     let begin = Instant::now();
     topic.create(&mut admin)?;
     let answered = begin.elapsed();
@@ -45,13 +43,14 @@ pub fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
         topic.wait_until_served(&mut admin)?;
         let served = begin.elapsed();
         thread::sleep(SETTLE);
-        let after = anonymous()?;
+        let after = target.server_anonymous_kib()?;
         Ok((visible, served, after, read_metadata(target, flags)?))
     });
     let begin = Instant::now();
-    topic.delete(&mut admin)?;
+    let deletion = topic.delete(&mut admin);
     let deleted = begin.elapsed();
     let (visible, served, after, measured) = result?;
+    deletion?;
     let settings =
         format!("{} partitions; Metadata of everything on {} connections", flags.partitions, flags.connections);
     let mut report = Report::new("create-topic", target, settings, measured)?
@@ -99,10 +98,6 @@ impl Worker for MetadataReader {
         ensure!(partitions >= self.partitions, "Metadata shows {partitions} partitions of {}", self.partitions);
         tally.request(reply.latency, 0, 0);
         Ok(true)
-    }
-
-    fn finish(&mut self, _: &mut Tally<'_>) -> anyhow::Result<()> {
-        Ok(())
     }
 }
 

@@ -21,7 +21,9 @@ pub trait Worker: Send {
     fn step(&mut self, tally: &mut Tally<'_>) -> anyhow::Result<bool>;
 
     /// Waits for what is still in flight when the time is over.
-    fn finish(&mut self, tally: &mut Tally<'_>) -> anyhow::Result<()>;
+    fn finish(&mut self, _tally: &mut Tally<'_>) -> anyhow::Result<()> {
+        Ok(())
+    }
 }
 
 /// How long to run, and whom to watch.

@@ -140,10 +140,6 @@ impl Worker for Group {
         }
         Ok(true)
     }
-
-    fn finish(&mut self, _: &mut Tally<'_>) -> anyhow::Result<()> {
-        Ok(())
-    }
 }
 
 impl Member {

@@ -151,6 +151,10 @@ impl Target {
         self.server_pid.map(Server::new)
     }
 
+    fn server_anonymous_kib(&self) -> anyhow::Result<Option<u64>> {
+        self.server().map(|server| Ok(server.memory()?.anonymous)).transpose()
+    }
+
     /// Warm up, then measure for the time that was asked for.
     fn timed(&self) -> Plan {
         Plan { time: Some((self.warmup, self.duration)), ..self.until_done() }

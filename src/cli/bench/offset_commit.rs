@@ -38,11 +38,7 @@ pub struct Flags {
 
 pub fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
     ensure!(flags.groups >= flags.connections, "every connection needs a group of its own");
-    let mut admin = target.connect()?;
-    let topic = Topic::prepare(target, &mut admin, i32::try_from(flags.partitions)?)?;
-    let result = commit(target, flags, &topic, &mut admin);
-    topic.delete(&mut admin)?;
-    result
+    Topic::with(target, flags.partitions, |topic, admin| commit(target, flags, topic, admin))
 }
 
 fn commit(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection) -> anyhow::Result<Report> {
@@ -134,10 +130,6 @@ impl Worker for Committer {
         commits.check(reply.body)?;
         tally.request(reply.latency, 0, 0);
         Ok(true)
-    }
-
-    fn finish(&mut self, _: &mut Tally<'_>) -> anyhow::Result<()> {
-        Ok(())
     }
 }
 

@@ -24,11 +24,7 @@ pub struct Flags {
 }
 
 pub fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
-    let mut admin = target.connect()?;
-    let topic = Topic::prepare(target, &mut admin, i32::try_from(flags.load.partitions)?)?;
-    let result = fetch(target, flags, &topic, &mut admin);
-    topic.delete(&mut admin)?;
-    result
+    Topic::with(target, flags.load.partitions, |topic, admin| fetch(target, flags, topic, admin))
 }
 
 fn fetch(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection) -> anyhow::Result<Report> {
@@ -73,10 +69,6 @@ impl Worker for Reader {
         ensure!(partitions == self.partitions, "{partitions} partitions answered of {}", self.partitions);
         tally.request(reply.latency, 0, 0);
         Ok(true)
-    }
-
-    fn finish(&mut self, _: &mut Tally<'_>) -> anyhow::Result<()> {
-        Ok(())
     }
 }
 

@@ -31,10 +31,10 @@ pub struct Flags {
     #[arg(long, value_name = "COUNT", default_value = "5", value_parser = at_least_one)]
     pub in_flight: usize,
     /// Size of a batch; one record is the least
-    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = units::size)]
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = units::message_size)]
     pub batch_bytes: usize,
     /// Size of a record's value
-    #[arg(long, value_name = "SIZE", default_value = "1KiB", value_parser = units::size)]
+    #[arg(long, value_name = "SIZE", default_value = "1KiB", value_parser = units::message_size)]
     pub record_bytes: usize,
     /// Partitions of the topic
     #[arg(long, value_name = "COUNT", default_value = "4", value_parser = at_least_one)]
@@ -51,18 +51,15 @@ pub struct Flags {
 }
 
 pub fn run(name: &'static str, target: &Target, flags: &Flags) -> anyhow::Result<Report> {
-    let mut admin = target.connect()?;
-    let topic = Topic::prepare(target, &mut admin, i32::try_from(flags.partitions)?)?;
     let plan = if flags.total_bytes.is_some() { target.until_done() } else { target.timed() };
-    let measured = produce(target, flags, &topic, &mut admin, &plan);
-    topic.delete(&mut admin)?;
+    let measured = Topic::with(target, flags.partitions, |topic, admin| produce(target, flags, topic, admin, &plan))?;
     let Flags { connections, in_flight, partitions_per_request, acks, .. } = flags;
     let settings = format!(
-        "{connections} connections, {in_flight} in flight, {partitions_per_request} batches of {} records of {}, acks={acks}",
+        "{connections} connections, {in_flight} in flight, {partitions_per_request} × {} records of {} a request, acks={acks}",
         records_per_batch(flags),
         size_text(flags.record_bytes)
     );
-    Report::new(name, target, settings, measured?)
+    Report::new(name, target, settings, measured)
 }
 
 /// Runs the load and checks that the broker has as many records more as it has acknowledged.

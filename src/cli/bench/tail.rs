@@ -19,7 +19,7 @@ use super::{
     driver::{self, Tally, Worker},
     fetch,
     frames::{Frame, Place, marker},
-    produce::{self, at_least_one},
+    produce,
     report::Report,
     topic::Topic,
     units::{self, size_text},
@@ -28,25 +28,21 @@ use super::{
 #[derive(Args, Clone, Debug)]
 pub struct Flags {
     /// Records a second
-    #[arg(long, value_name = "COUNT", default_value = "1000", value_parser = at_least_one)]
-    rate: usize,
+    #[arg(long, value_name = "COUNT", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: u32,
     /// Size of a record's value
-    #[arg(long, value_name = "SIZE", default_value = "100", value_parser = units::size)]
+    #[arg(long, value_name = "SIZE", default_value = "100", value_parser = units::message_size)]
     record_bytes: usize,
 }
 
 pub fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
-    let mut admin = target.connect()?;
-    let topic = Topic::prepare(target, &mut admin, 1)?;
-    let result = measure(target, flags, &topic, &mut admin);
-    topic.delete(&mut admin)?;
-    result
+    Topic::with(target, 1, |topic, admin| measure(target, flags, topic, admin))
 }
 
 fn measure(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection) -> anyhow::Result<Report> {
     let first_offset = topic.end_offsets(admin)?.first().copied().context("the topic has no partition")?;
     let seconds = (target.warmup + target.duration).as_secs_f64() + 1.0;
-    let slots = (seconds * flags.rate as f64) as usize;
+    let slots = (seconds * f64::from(flags.rate)) as usize;
     let sends = Arc::new(Sends {
         epoch: Instant::now(),
         first_offset,
@@ -57,7 +53,7 @@ fn measure(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection
     let producer = Producer {
         connection: target.connect()?,
         frame: produce::one_record(topic, flags.record_bytes)?,
-        interval: Duration::from_secs(1) / u32::try_from(flags.rate)?,
+        interval: Duration::from_secs(1) / flags.rate,
         next: Instant::now(),
         sends: sends.clone(),
     };

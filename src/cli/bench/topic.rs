@@ -26,8 +26,21 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// The topic that the command line names, made where it is missing; else a fresh one, [deleted](Self::delete) later.
-    pub fn prepare(target: &Target, connection: &mut Connection, partitions: i32) -> anyhow::Result<Self> {
+    /// Does the work on the topic that the command line names, made where it is missing; else on a fresh one, which is
+    /// deleted at the end, also when the work fails.
+    pub fn with<T>(
+        target: &Target,
+        partitions: usize,
+        work: impl FnOnce(&Self, &mut Connection) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let mut admin = target.connect()?;
+        let topic = Self::prepare(target, &mut admin, i32::try_from(partitions)?)?;
+        let result = work(&topic, &mut admin);
+        let deleted = topic.delete(&mut admin);
+        result.and_then(|value| deleted.map(|()| value))
+    }
+
+    fn prepare(target: &Target, connection: &mut Connection, partitions: i32) -> anyhow::Result<Self> {
         let mut topic = Self::planned(target, partitions);
         if topic.ours || !topic.find(connection)? {
             topic.create(connection)?;
@@ -56,7 +69,7 @@ impl Topic {
         Ok(())
     }
 
-    /// Removes what [`prepare`](Self::prepare) made; a topic that has a name from outside stays.
+    /// A topic that has its name from outside stays.
     pub fn delete(&self, connection: &mut Connection) -> anyhow::Result<()> {
         if !self.ours {
             return Ok(());
