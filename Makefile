@@ -52,6 +52,10 @@ perf-test: build ## 1,000 schemas on memory, disk and Apache Kafka; writes docs/
 bench: ## Criterion benchmarks
 	$(CARGO) bench --locked
 
+.PHONY: bench-compare
+bench-compare: build ## Tidegate and Apache Kafka under the same load; writes docs/benchmarks.md
+	python3 tests/bench/compare.py
+
 .PHONY: fmt
 fmt: ## Format the code
 	$(CARGO) fmt

@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand.
+//! The command line: a file or a folder for each subcommand.
 
 mod bench;
 pub mod flags;

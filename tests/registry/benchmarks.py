@@ -1,4 +1,4 @@
-"""The table of `make perf-test`, and its place in docs/benchmarks.md."""
+"""The table of `make perf-test`, and the places of tables in docs/benchmarks.md."""
 
 import os
 import platform
@@ -11,9 +11,6 @@ from registry.tools import APICURIO_VERSION, KAFKA_VERSION
 from registry.venv import REPO
 
 PAGE = REPO / "docs" / "benchmarks.md"
-
-_BEGIN, _END = "<!-- perf-test:begin -->", "<!-- perf-test:end -->"
-_NEW_SECTION = f"## Schema Registry\n\n`make perf-test` measures this and writes it here.\n\n{_BEGIN}\n{_END}\n"
 
 
 @dataclass
@@ -50,15 +47,21 @@ def table(columns: list[Measured], schemas: int, load: float) -> str:
     return "\n".join([*lines, "", _conditions(schemas, load)])
 
 
-def write(text: str) -> Path:
-    """Put the table between its markers; a page without them gets a section for it."""
+def write(text: str, target: str = "perf-test", title: str = "Schema Registry") -> Path:
+    """Put the table of a make target between its markers; a page without them gets a section for it."""
+    begin, end = f"<!-- {target}:begin -->", f"<!-- {target}:end -->"
     page = PAGE.read_text() if PAGE.exists() else "# Benchmarks\n"
-    if _BEGIN not in page:
-        page = f"{page.rstrip()}\n\n{_NEW_SECTION}"
-    between = re.compile(f"(?<={re.escape(_BEGIN)}).*?(?={re.escape(_END)})", re.DOTALL)
+    if begin not in page:
+        page = f"{page.rstrip()}\n\n## {title}\n\n`make {target}` measures this and writes it here.\n\n{begin}\n{end}\n"
+    between = re.compile(f"(?<={re.escape(begin)}).*?(?={re.escape(end)})", re.DOTALL)
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(between.sub(lambda _: f"\n{text}\n", page))
     return PAGE.relative_to(REPO)
+
+
+def machine(load: float) -> str:
+    """What figures depend on; `load` is the load average before the run."""
+    return f"Machine: {os.cpu_count()} cores, {_processor()}; its load average before the run was {load:.1f}."
 
 
 def _row(label: str, cells: list[str]) -> str:
@@ -75,7 +78,7 @@ def _conditions(schemas: int, load: float) -> str:
         "answers a registration when it has read its own write back. All brokers and registries ran at once and were measured\n"
         "in turn, in blocks, in random order. A restart is a new registry process, from its start until it answers with the\n"
         "newest schema; most of it is the registry's own start and its waits of 1 s for a poll that comes back empty. Kafka is\n"
-        f"{KAFKA_VERSION} as it ships. Machine: {os.cpu_count()} cores, {_processor()}; its load average before the run was {load:.1f}."
+        f"{KAFKA_VERSION} as it ships. {machine(load)}"
     )
 
 

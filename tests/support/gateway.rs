@@ -177,6 +177,10 @@ impl Gateway {
         (1..=self.starts).map(|start| fs::read_to_string(self.log_path_of(start)).unwrap_or_default()).collect()
     }
 
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().expect("a gateway of our own").id()
+    }
+
     pub fn resident_kib(&self) -> u64 {
         self.process.as_ref().expect("a gateway of our own").resident_kib()
     }

@@ -71,9 +71,19 @@ impl Connection {
         Ok(Reply { body, latency })
     }
 
-    /// One request and its whole response: for what is not measured.
+    /// One request and its whole response: for what is not measured, or needs no lightness.
     pub fn call<R: Request>(&mut self, version: i16, request: &R) -> anyhow::Result<R::Response> {
-        self.send(&mut Frame::encode(version, request)?)?;
+        self.send_request(version, request)?;
+        self.receive_response::<R>(version)
+    }
+
+    /// The first half of a [`call`](Self::call).
+    pub fn send_request<R: Request>(&mut self, version: i16, request: &R) -> anyhow::Result<()> {
+        self.send(&mut Frame::encode(version, request)?)
+    }
+
+    /// The second half of a [`call`](Self::call).
+    pub fn receive_response<R: Request>(&mut self, version: i16) -> anyhow::Result<R::Response> {
         let mut body = self.receive()?.body;
         // The correlation id was taken and checked; the codec wants to see it.
         let mut bytes = Bytes::from([&[0; 4], body.take(body.remaining())?].concat());

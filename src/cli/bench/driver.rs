@@ -21,7 +21,9 @@ pub trait Worker: Send {
     fn step(&mut self, tally: &mut Tally<'_>) -> anyhow::Result<bool>;
 
     /// Waits for what is still in flight when the time is over.
-    fn finish(&mut self, tally: &mut Tally<'_>) -> anyhow::Result<()>;
+    fn finish(&mut self, _tally: &mut Tally<'_>) -> anyhow::Result<()> {
+        Ok(())
+    }
 }
 
 /// How long to run, and whom to watch.
@@ -62,12 +64,17 @@ impl Tally<'_> {
     pub fn request(&mut self, latency: Duration, records: u64, bytes: u64) {
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
         self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if self.shared.stage.load(Ordering::Relaxed) == MEASURED {
+        if self.is_measured() {
             self.counts.requests += 1;
             self.counts.records += records;
             self.counts.bytes += bytes;
             self.latency_ns.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
         }
+    }
+
+    /// Whether what happens now counts.
+    pub fn is_measured(&self) -> bool {
+        self.shared.stage.load(Ordering::Relaxed) == Stage::Measured as u8
     }
 }
 
@@ -228,6 +235,5 @@ impl Watch<'_> {
     }
 }
 
-const MEASURED: u8 = Stage::Measured as u8;
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 const LATENCY_NS_MAX: u64 = 120_000_000_000;

@@ -42,11 +42,10 @@ pub struct Flags {
 }
 
 pub fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
-    let mut admin = target.connect()?;
-    let topic = Topic::prepare(target, &mut admin, i32::try_from(flags.partitions)?)?;
-    let result = fill(target, flags, &topic, &mut admin).and_then(|()| read(target, flags, &topic, &mut admin));
-    topic.delete(&mut admin)?;
-    result
+    Topic::with(target, flags.partitions, |topic, admin| {
+        fill(target, flags, topic, admin)?;
+        read(target, flags, topic, admin)
+    })
 }
 
 fn fill(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection) -> anyhow::Result<()> {
@@ -154,10 +153,6 @@ impl Worker for Consumer {
         self.end_pass()?;
         Ok(true)
     }
-
-    fn finish(&mut self, _: &mut Tally<'_>) -> anyhow::Result<()> {
-        Ok(())
-    }
 }
 
 /// A sessionless Fetch, as old consumers send it, that a broker with data answers at once.
@@ -261,7 +256,7 @@ mod tests {
 
     #[test]
     fn whole_batches_move_the_position() {
-        let mut bytes = log(&[(10, 5), (15, 1), (16, 3)]);
+        let bytes = log(&[(10, 5), (15, 1), (16, 3)]);
         let cut = bytes.len() - 1;
         for (length, position, records) in [(bytes.len(), 19, 9), (cut, 16, 6), (70, 10, 0)] {
             let (mut reached, mut read) = (10, Read::default());
@@ -271,7 +266,6 @@ mod tests {
         let (mut middle, mut read) = (12, Read::default());
         walk_batches(&bytes, &mut middle, &mut read).unwrap();
         assert_eq!(middle, 19, "the first batch may begin before");
-        bytes.clear();
     }
 
     #[test]

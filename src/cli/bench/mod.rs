@@ -6,13 +6,20 @@
 #![allow(clippy::disallowed_methods, reason = "it measures real time")]
 
 mod connection;
+mod connections;
+mod create_topic;
 mod driver;
 mod fetch;
 mod frames;
+mod groups;
+mod join;
+mod offset_commit;
+mod offset_fetch;
 mod produce;
 mod reader;
 mod report;
 mod server;
+mod tail;
 mod topic;
 mod units;
 
@@ -30,6 +37,7 @@ use report::Report;
 use server::Server;
 
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct BenchFlags {
     #[command(flatten)]
     target: Target,
@@ -65,6 +73,7 @@ struct Target {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(disable_help_subcommand = true)]
 enum Workload {
     /// Produce large batches as fast as the broker takes them
     Produce(produce::Flags),
@@ -87,6 +96,18 @@ enum Workload {
     ProduceMany(produce::Flags),
     /// Read a topic from its start to its end, again and again, on every connection
     Fetch(fetch::Flags),
+    /// Produce at a steady rate, and measure how long a record takes to a waiting consumer
+    Tail(tail::Flags),
+    /// Commit the offsets of many groups
+    OffsetCommit(offset_commit::Flags),
+    /// Read the committed offsets of many groups
+    OffsetFetch(offset_fetch::Flags),
+    /// Bring groups to a stable generation, let all members leave, and begin again
+    Join(join::Flags),
+    /// Open many connections and keep them; measures until all are open
+    Connections(connections::Flags),
+    /// Create a topic of many partitions, then ask for the metadata of everything
+    CreateTopic(create_topic::Flags),
 }
 
 /// Runs the workload. Exit code 1: it failed, or what came back was wrong.
@@ -107,6 +128,12 @@ impl BenchFlags {
             Workload::ProduceSmall(flags) => produce::run("produce-small", &self.target, flags),
             Workload::ProduceMany(flags) => produce::run("produce-many", &self.target, flags),
             Workload::Fetch(flags) => fetch::run(&self.target, flags),
+            Workload::Tail(flags) => tail::run(&self.target, flags),
+            Workload::OffsetCommit(flags) => offset_commit::run(&self.target, flags),
+            Workload::OffsetFetch(flags) => offset_fetch::run(&self.target, flags),
+            Workload::Join(flags) => join::run(&self.target, flags),
+            Workload::Connections(flags) => connections::run(&self.target, flags),
+            Workload::CreateTopic(flags) => create_topic::run(&self.target, flags),
         }
     }
 }
@@ -124,6 +151,10 @@ impl Target {
         self.server_pid.map(Server::new)
     }
 
+    fn server_anonymous_kib(&self) -> anyhow::Result<Option<u64>> {
+        self.server().map(|server| Ok(server.memory()?.anonymous)).transpose()
+    }
+
     /// Warm up, then measure for the time that was asked for.
     fn timed(&self) -> Plan {
         Plan { time: Some((self.warmup, self.duration)), ..self.until_done() }
@@ -134,3 +165,12 @@ impl Target {
         Plan { time: None, server: self.server(), progress: !self.quiet && io::stderr().is_terminal() }
     }
 }
+
+const EXAMPLES: &str = "\
+Every workload makes a topic of its own, checks every error code, offset and count, and fails when one is wrong.
+
+Examples:
+  tidegate bench produce --bootstrap localhost:9092 --duration 5s
+  tidegate bench produce-small --connections 32 --server-pid $(pgrep -x tidegate)
+  tidegate bench fetch --total-bytes 1GiB --json
+  tidegate bench fetch --topic existing --fill false";

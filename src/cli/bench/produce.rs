@@ -31,10 +31,10 @@ pub struct Flags {
     #[arg(long, value_name = "COUNT", default_value = "5", value_parser = at_least_one)]
     pub in_flight: usize,
     /// Size of a batch; one record is the least
-    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = units::size)]
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = units::message_size)]
     pub batch_bytes: usize,
     /// Size of a record's value
-    #[arg(long, value_name = "SIZE", default_value = "1KiB", value_parser = units::size)]
+    #[arg(long, value_name = "SIZE", default_value = "1KiB", value_parser = units::message_size)]
     pub record_bytes: usize,
     /// Partitions of the topic
     #[arg(long, value_name = "COUNT", default_value = "4", value_parser = at_least_one)]
@@ -51,18 +51,15 @@ pub struct Flags {
 }
 
 pub fn run(name: &'static str, target: &Target, flags: &Flags) -> anyhow::Result<Report> {
-    let mut admin = target.connect()?;
-    let topic = Topic::prepare(target, &mut admin, i32::try_from(flags.partitions)?)?;
     let plan = if flags.total_bytes.is_some() { target.until_done() } else { target.timed() };
-    let measured = produce(target, flags, &topic, &mut admin, &plan);
-    topic.delete(&mut admin)?;
+    let measured = Topic::with(target, flags.partitions, |topic, admin| produce(target, flags, topic, admin, &plan))?;
     let Flags { connections, in_flight, partitions_per_request, acks, .. } = flags;
     let settings = format!(
-        "{connections} connections, {in_flight} in flight, {partitions_per_request} batches of {} records of {}, acks={acks}",
+        "{connections} connections, {in_flight} in flight, {partitions_per_request} × {} records of {} a request, acks={acks}",
         records_per_batch(flags),
         size_text(flags.record_bytes)
     );
-    Report::new(name, target, settings, measured?)
+    Report::new(name, target, settings, measured)
 }
 
 /// Runs the load and checks that the broker has as many records more as it has acknowledged.
@@ -73,7 +70,7 @@ pub fn produce(
     admin: &mut Connection,
     plan: &Plan,
 ) -> anyhow::Result<driver::Measured> {
-    let batch = batch(flags)?;
+    let batch = batch(records_per_batch(flags), flags.record_bytes)?;
     let before = topic.record_count(admin)?;
     let connections = target.connect_many(flags.connections)?.into_iter().enumerate();
     let producers: anyhow::Result<Vec<_>> =
@@ -83,6 +80,17 @@ pub fn produce(
     let kept = topic.record_count(admin)? - before;
     ensure!(kept == acknowledged, "the broker acknowledged {acknowledged} records and has {kept}");
     Ok(measured)
+}
+
+/// A request of one record to the topic's first partition.
+pub fn one_record(topic: &Topic, record_bytes: usize) -> anyhow::Result<Frame> {
+    frame(0, 1, "all", topic, &batch(1, record_bytes)?)
+}
+
+/// The reply to [`one_record`].
+pub fn check_one(body: Reader<'_>) -> anyhow::Result<()> {
+    ensure!(check(body).context("Produce response")? == 1, "one partition was written to, and not one answered");
+    Ok(())
 }
 
 struct Producer {
@@ -104,7 +112,7 @@ impl Producer {
         let share = |total: usize| total.div_ceil(flags.connections).div_ceil(partitions * batch.len());
         Ok(Self {
             connection,
-            frame: frame(index * partitions, partitions, flags, topic, batch)?,
+            frame: frame(index * partitions, partitions, &flags.acks, topic, batch)?,
             in_flight: flags.in_flight,
             left: flags.total_bytes.map(|total| u64::try_from(share(total))).transpose()?,
             partitions,
@@ -156,7 +164,7 @@ impl Worker for Producer {
 }
 
 /// The partitions `first..first + count`, around the end of the topic.
-fn frame(first: usize, count: usize, flags: &Flags, topic: &Topic, batch: &Bytes) -> anyhow::Result<Frame> {
+fn frame(first: usize, count: usize, acks: &str, topic: &Topic, batch: &Bytes) -> anyhow::Result<Frame> {
     let partitions = (first..first + count).map(|index| {
         let index = i32::try_from(index)? % topic.partitions;
         Ok(PartitionProduceData::default().with_index(index).with_records(Some(batch.clone())))
@@ -165,19 +173,19 @@ fn frame(first: usize, count: usize, flags: &Flags, topic: &Topic, batch: &Bytes
         .with_name(topic.name.clone())
         .with_partition_data(partitions.collect::<anyhow::Result<_>>()?);
     let request = ProduceRequest::default()
-        .with_acks(if flags.acks == "all" { -1 } else { 1 })
+        .with_acks(if acks == "all" { -1 } else { 1 })
         .with_timeout_ms(TIMEOUT_MS)
         .with_topic_data(vec![data]);
     Frame::encode(VERSION, &request)
 }
 
 /// Values are random, so that nothing on the way compresses them; the time is now, so that retention leaves them.
-fn batch(flags: &Flags) -> anyhow::Result<Bytes> {
+fn batch(records: usize, record_bytes: usize) -> anyhow::Result<Bytes> {
     let now_ms = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
     let mut random = fastrand::Rng::with_seed(1);
-    let mut value = vec![0; flags.record_bytes];
+    let mut value = vec![0; record_bytes];
     let mut batch = BatchBuilder::new();
-    for _ in 0..records_per_batch(flags) {
+    for _ in 0..records {
         random.fill(&mut value);
         batch = batch.record(now_ms, None, Some(&value));
     }

@@ -26,16 +26,33 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// The topic that the command line names, made where it is missing; else a fresh one, [deleted](Self::delete) later.
-    pub fn prepare(target: &Target, connection: &mut Connection, partitions: i32) -> anyhow::Result<Self> {
-        let fresh = || format!("tidegate-bench-{:08x}", fastrand::u32(..));
-        let name = target.topic.clone().unwrap_or_else(fresh);
-        let mut topic = Self { name: topic_name(&name), partitions, ours: target.topic.is_none() };
+    /// Does the work on the topic that the command line names, made where it is missing; else on a fresh one, which is
+    /// deleted at the end, also when the work fails.
+    pub fn with<T>(
+        target: &Target,
+        partitions: usize,
+        work: impl FnOnce(&Self, &mut Connection) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let mut admin = target.connect()?;
+        let topic = Self::prepare(target, &mut admin, i32::try_from(partitions)?)?;
+        let result = work(&topic, &mut admin);
+        let deleted = topic.delete(&mut admin);
+        result.and_then(|value| deleted.map(|()| value))
+    }
+
+    fn prepare(target: &Target, connection: &mut Connection, partitions: i32) -> anyhow::Result<Self> {
+        let mut topic = Self::planned(target, partitions);
         if topic.ours || !topic.find(connection)? {
             topic.create(connection)?;
         }
         topic.wait_until_served(connection)?;
         Ok(topic)
+    }
+
+    /// The same before it is created.
+    pub fn planned(target: &Target, partitions: i32) -> Self {
+        let name = target.topic.clone().unwrap_or_else(|| format!("tidegate-bench-{:08x}", fastrand::u32(..)));
+        Self { name: TopicName(StrBytes::from_string(name)), partitions, ours: target.topic.is_none() }
     }
 
     pub fn create(&self, connection: &mut Connection) -> anyhow::Result<()> {
@@ -52,7 +69,7 @@ impl Topic {
         Ok(())
     }
 
-    /// Removes what [`prepare`](Self::prepare) made; a topic that has a name from outside stays.
+    /// A topic that has its name from outside stays.
     pub fn delete(&self, connection: &mut Connection) -> anyhow::Result<()> {
         if !self.ours {
             return Ok(());
@@ -82,6 +99,16 @@ impl Topic {
         self.offsets(connection, LATEST)
     }
 
+    /// Whether Metadata shows every partition with a leader.
+    pub fn is_visible(&self, connection: &mut Connection) -> anyhow::Result<bool> {
+        let topics = connection.call(METADATA_VERSION, &self.metadata_request())?.topics;
+        Ok(topics.iter().any(|topic| {
+            let led =
+                topic.partitions.iter().filter(|partition| partition.error_code == 0 && partition.leader_id.0 >= 0);
+            topic.error_code == 0 && i32::try_from(led.count()) == Ok(self.partitions)
+        }))
+    }
+
     fn metadata_request(&self) -> MetadataRequest {
         let topic = MetadataRequestTopic::default().with_name(Some(self.name.clone()));
         MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(false)
@@ -102,11 +129,11 @@ impl Topic {
     }
 
     /// Kafka shows a new partition before its log is there: only a ListOffsets that works says that it is served.
-    fn wait_until_served(&self, connection: &mut Connection) -> anyhow::Result<()> {
+    pub fn wait_until_served(&self, connection: &mut Connection) -> anyhow::Result<()> {
         let begin = Instant::now();
         while let Err(error) = self.offsets(connection, EARLIEST) {
             ensure!(begin.elapsed() < PATIENCE, "topic {} is not served: {error:#}", self.name.as_str());
-            thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(5));
         }
         Ok(())
     }
@@ -131,13 +158,9 @@ impl Topic {
     }
 }
 
-fn topic_name(name: &str) -> TopicName {
-    TopicName(StrBytes::from_string(name.to_owned()))
-}
-
 const METADATA_VERSION: i16 = 9;
 const ADMIN_TIMEOUT_MS: i32 = 60_000;
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// ListOffsetsRequest.EARLIEST_TIMESTAMP and LATEST_TIMESTAMP.
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;

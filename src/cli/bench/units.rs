@@ -29,6 +29,14 @@ pub fn size(text: &str) -> Result<usize, String> {
     number.checked_mul(scale).ok_or_else(|| "too large".to_owned())
 }
 
+/// As [`size`], of what goes into one request.
+pub fn message_size(text: &str) -> Result<usize, String> {
+    match size(text)? {
+        bytes if bytes <= MESSAGE_BYTES_MAX => Ok(bytes),
+        _ => Err(format!("more than {}", size_text(MESSAGE_BYTES_MAX))),
+    }
+}
+
 /// In the largest unit that leaves no fraction.
 pub fn size_text(bytes: usize) -> String {
     match bytes {
@@ -45,6 +53,8 @@ fn split(text: &str) -> (&str, &str) {
     let (number, unit) = text.split_at(end);
     (number, unit.trim())
 }
+
+const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -68,6 +78,7 @@ mod tests {
             assert_eq!(size_text(bytes), text);
         }
         assert_eq!(size("65536"), Ok(65536));
+        message_size("257MiB").unwrap_err();
         for wrong in ["", "1.5KiB", "1kb", "99999999999GiB"] {
             size(wrong).unwrap_err();
         }
