@@ -38,6 +38,7 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let metrics = Arc::new(Metrics::new()?);
     let mut stop_signals = StopSignals::new()?;
+    survive_file_size_limit()?;
     let (stop, stopped) = Stop::new();
 
     // Clients that connect while the log is recovered wait in the backlog.
@@ -177,6 +178,12 @@ fn backend_name(storage: StorageKind) -> &'static str {
         StorageKind::Disk => "disk",
         StorageKind::Filer => "filer",
     }
+}
+
+/// A write beyond the limit of file sizes (`ulimit -f`) is an error, as one to a full disk, and not the end: by default the
+/// signal that comes with it kills the process. A handler, once there, stays.
+fn survive_file_size_limit() -> std::io::Result<()> {
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
 }
 
 struct StopSignals {

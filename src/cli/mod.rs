@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod doctor;
 pub mod flags;
 mod serve;
 
@@ -7,14 +8,17 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use doctor::DoctorFlags;
 use flags::ServeFlags;
 
 /// Runs the subcommand that the command line names.
 ///
-/// Exit codes: 0 after an orderly stop, 1 when something failed at run time, 2 for a wrong command line or setting.
+/// Exit codes: 0 after an orderly stop, 1 when something failed at run time, 2 for a wrong command line or setting. Of
+/// `doctor`: 0 when nothing is damaged, 1 when something is, 2 when that could not be told.
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(flags) => serve::run(&flags),
+        Command::Doctor(flags) => doctor::run(&flags),
     }
 }
 
@@ -29,4 +33,6 @@ struct Cli {
 enum Command {
     /// Serve Kafka clients until SIGTERM or SIGINT
     Serve(ServeFlags),
+    /// Check a data directory that no gateway uses; changes nothing
+    Doctor(DoctorFlags),
 }

@@ -2,10 +2,12 @@
 
 mod descriptors;
 mod files;
+mod inspect;
 pub mod journal;
 pub mod lock;
 mod segments;
 
+pub use inspect::strangers;
 pub use journal::{DiskJournal, JournalOptions, JournalStats};
 pub use lock::{DataDirLock, LockError};
 pub use segments::DiskSegments;
