@@ -59,6 +59,8 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     let storage = Storage::open(&settings, &clock).await?;
     let broker = Arc::new(open_broker(&settings, &clock, &metrics, &storage, advertised).await?);
     let gateway = Arc::new(Gateway { broker: Arc::clone(&broker), metrics });
+    let checked = Arc::clone(&broker);
+    tokio::task::spawn_blocking(move || checked.check_logs());
     let retention = tokio::spawn(enforce_retention(Arc::clone(&broker)));
     let served = tokio::spawn(listener.run(gateway, stopped));
     admin.set_ready(Arc::clone(&broker));

@@ -9,8 +9,8 @@ use super::{
     checkpoint::Checkpoint,
     epochs::LeaderEpochs,
     files::{
-        CHECKPOINT, LEADER_EPOCHS, PARTITION_METADATA, index_name, log_name, offset_of, parse_partition_metadata,
-        snapshot_name, time_index_name,
+        CHECKPOINT, COMPACTED, LEADER_EPOCHS, PARTITION_METADATA, index_name, log_name, offset_of,
+        parse_partition_metadata, snapshot_name, time_index_name,
     },
     producers::Producers,
 };
@@ -48,7 +48,8 @@ pub fn inspect(
     report: &mut dyn FnMut(Finding),
 ) -> Result<Inspected, StorageError> {
     let files = store.list(partition)?;
-    let is_compacted = topic.is_none_or(|topic| topic.is_compacted);
+    let has_mark = files.iter().any(|file| file.name == COMPACTED);
+    let is_compacted = has_mark || topic.is_none_or(|topic| topic.is_compacted);
     let mut inspection = Inspection { store, partition, report, is_compacted, done: Inspected::default() };
     if inspection.belongs_to_another(topic)? {
         return Ok(inspection.done);
@@ -117,7 +118,7 @@ impl Inspection<'_> {
                 Some(_) => self.note(name, "is the index of no segment", "passed over"),
                 None if offset_of(name, "snapshot").is_some() => self.producer_snapshot(name, bases)?,
                 None if name == LEADER_EPOCHS => self.epochs()?,
-                None if [CHECKPOINT, PARTITION_METADATA].contains(&name) => {}
+                None if [CHECKPOINT, COMPACTED, PARTITION_METADATA].contains(&name) => {}
                 None if name.ends_with(".tmp") => self.note(name, "is not complete", "removed at the start"),
                 None => self.note(name, "belongs to nothing", "passed over"),
             }

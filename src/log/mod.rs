@@ -13,6 +13,7 @@ mod epochs;
 mod error;
 mod files;
 mod flush;
+mod holes;
 mod index;
 mod inspect;
 mod partition;

@@ -88,6 +88,7 @@ impl PartitionLog {
         min_one_batch: bool,
         isolation: Isolation,
     ) -> Result<ReadResult, ReadError> {
+        let _in_use = self.in_use.read();
         let mut at = from;
         // Retention may delete a segment between the look at the list and the read: then look again.
         let mut attempts = 0;
@@ -304,7 +305,7 @@ impl PartitionLog {
         );
     }
 
-    fn is_gone(&self, segment: &Arc<Segment>) -> bool {
+    pub(super) fn is_gone(&self, segment: &Arc<Segment>) -> bool {
         !self.state.lock().segments.iter().any(|present| Arc::ptr_eq(present, segment))
     }
 }

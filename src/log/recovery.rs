@@ -188,12 +188,6 @@ impl Recovery<'_> {
         let partition = self.partition;
         let is_last = upper.is_none();
         let size_bytes = segment.file.size_bytes();
-        if self.expected < segment.base_offset {
-            tracing::warn!(
-                %partition, from_offset = self.expected, to_offset = segment.base_offset,
-                "records are missing before a segment"
-            );
-        }
         self.expected = self.expected.max(segment.base_offset);
         let expected = Expected { first: self.expected, upper };
         let mut scanner = Scanner::verifying(&*segment.file, from..u64::MAX, expected);

@@ -1,6 +1,9 @@
 mod basics;
+mod crash_disk;
 mod damage;
+mod deletion;
 mod durability;
+mod every_fault;
 mod faulty;
 mod idempotence;
 mod recovery;
