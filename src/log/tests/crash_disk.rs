@@ -57,7 +57,7 @@ struct Disk {
     files: HashMap<u64, File>,
     next_file: u64,
     operations: Vec<String>,
-    fault: Option<(usize, Fault)>,
+    faults: Vec<(usize, Fault)>,
     is_off: bool,
 }
 
@@ -79,7 +79,7 @@ enum Fate {
 impl CrashDisk {
     /// The operation with this number, counted from 0, goes wrong.
     pub(crate) fn plan(&self, at: usize, fault: Fault) {
-        self.disk.lock().fault = Some((at, fault));
+        self.disk.lock().faults.push((at, fault));
     }
 
     /// What was done to the disk so far.
@@ -121,7 +121,7 @@ impl Disk {
         if self.is_off {
             return Err(error());
         }
-        match self.fault.filter(|(at, _)| *at == number) {
+        match self.faults.iter().find(|(at, _)| *at == number) {
             None => Ok(Fate::Done),
             Some((_, Fault::Fails)) => Err(error()),
             Some((_, Fault::Full)) => Err(StorageError::Full(format!("injected: {what} {name}"))),

@@ -166,59 +166,86 @@ fn everything(log: &PartitionLog, note: &str) -> Vec<(i64, i64, Bytes)> {
     }
 }
 
-fn try_all(durability: Durability, faults: &[Fault], cuts: &[Cut]) {
+/// One life with `faults`, and one more after each of `cuts`. Answers how many appends were refused.
+fn try_one(durability: Durability, faults: &[(usize, Fault)], cuts: &[Cut], note: &str) -> u32 {
     let disk = CrashDisk::default();
+    faults.iter().for_each(|(at, fault)| disk.plan(*at, *fault));
     let mut life = Life::new(&disk, durability);
     life.live();
-    assert_eq!(life.answers.refusals, 0);
-    let operations = disk.operations();
+    if faults.iter().all(|(_, fault)| *fault != Fault::Crashes) {
+        let log = life.log.as_ref().unwrap_or_else(|| panic!("{note}: a fault does not keep it closed"));
+        assert!(life.answers.refusals <= 4 * faults.len() as u32, "{note}: it takes writes again");
+        life.check(log, true, note);
+    }
+    life.log = None;
+    for &cut in cuts {
+        let note = format!("{note}, then {cut:?} is kept");
+        let mut bench = life.bench.clone();
+        bench.store = Arc::new(disk.after(cut));
+        let log = bench.open();
+        life.check(&log, false, &note);
+        if life.answers.sequence > 0 {
+            let again = log.append(idempotent(9, 0, life.answers.sequence - 1, 1), 0).unwrap();
+            assert!(again.is_duplicate, "{note}: the last batch of the producer is known");
+        }
+        let end = log.offsets().log_end;
+        assert_eq!(log.append(batch_of(1, 10), 0).unwrap().base_offset, end, "{note}");
+    }
+    life.answers.refusals
+}
+
+fn try_all(durability: Durability, cuts: &[Cut]) {
+    let operations = operations(durability);
     for what in ["create", "append to", "delete", "write", "rename to"] {
         assert!(operations.iter().any(|operation| operation.starts_with(what)), "no {what} in {operations:?}");
     }
     let mut refusals = 0;
     for (at, operation) in operations.iter().enumerate() {
-        for &fault in faults {
-            let disk = CrashDisk::default();
-            disk.plan(at, fault);
-            let mut life = Life::new(&disk, durability);
-            life.live();
-            refusals += life.answers.refusals;
+        for fault in [Fault::Fails, Fault::Full, Fault::FailsLate, Fault::Crashes] {
             let note = format!("{durability:?}, {fault:?} at {at}: {operation}");
-            if fault != Fault::Crashes {
-                let log = life.log.as_ref().unwrap_or_else(|| panic!("{note}: one fault does not keep it closed"));
-                assert!(life.answers.refusals <= 4, "{note}: it takes writes again");
-                life.check(log, true, &note);
-            }
-            life.log = None;
-            for &cut in cuts {
-                let note = format!("{note}, then {cut:?} is kept");
-                let mut bench = life.bench.clone();
-                bench.store = Arc::new(disk.after(cut));
-                let log = bench.open();
-                life.check(&log, false, &note);
-                if let Some(last) = life.answers.sequence.checked_sub(1).filter(|last| *last >= 0) {
-                    let again = log.append(idempotent(9, 0, last, 1), 0).unwrap();
-                    assert!(again.is_duplicate, "{note}: the last batch of the producer is known");
-                }
-                let end = log.offsets().log_end;
-                assert_eq!(log.append(batch_of(1, 10), 0).unwrap().base_offset, end, "{note}");
-            }
+            refusals += try_one(durability, &[(at, fault)], cuts, &note);
         }
     }
     assert!(refusals > 0, "the faults were felt");
 }
 
+/// What a life without faults does to the disk.
+fn operations(durability: Durability) -> Vec<String> {
+    let disk = CrashDisk::default();
+    let mut life = Life::new(&disk, durability);
+    life.live();
+    assert_eq!(life.answers.refusals, 0);
+    disk.operations()
+}
+
 #[test]
 fn whatever_fails_what_was_answered_as_durable_survives_a_power_cut() {
-    let faults = [Fault::Fails, Fault::Full, Fault::FailsLate, Fault::Crashes];
-    try_all(Durability::Sync, &faults, &[Cut::Nothing, Cut::Everything, Cut::Halves]);
+    try_all(Durability::Sync, &[Cut::Nothing, Cut::Everything, Cut::Halves]);
 }
 
 #[test]
 fn whatever_fails_what_was_answered_as_written_survives_a_kill() {
-    let faults = [Fault::Fails, Fault::Full, Fault::FailsLate, Fault::Crashes];
-    try_all(Durability::Os, &faults, &[Cut::Everything]);
+    try_all(Durability::Os, &[Cut::Everything]);
 }
 
+#[test]
+fn a_fault_in_the_repair_of_a_fault_loses_nothing_either() {
+    let operations = operations(Durability::Sync);
+    for (at, operation) in operations.iter().enumerate() {
+        let is_write = operation.starts_with("append to") || operation.starts_with("sync");
+        for (first, distance, second) in
+            (1..8).flat_map(|distance| SECOND_FAULTS.map(|(first, second)| (first, distance, second)))
+        {
+            if is_write {
+                let note = format!("{first:?} at {at}: {operation}, {second:?} {distance} later");
+                let faults = [(at, first), (at + distance, second)];
+                try_one(Durability::Sync, &faults, &[Cut::Nothing, Cut::Halves], &note);
+            }
+        }
+    }
+}
+
+const SECOND_FAULTS: [(Fault, Fault); 3] =
+    [(Fault::Fails, Fault::FailsLate), (Fault::FailsLate, Fault::Fails), (Fault::FailsLate, Fault::Crashes)];
 /// Behind base offset, length, leader epoch, magic and checksum: what a broker does not change.
 const PAYLOAD_AT: usize = 21;
