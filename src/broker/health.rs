@@ -1,18 +1,22 @@
 //! Whether storage takes writes and has all of its records, for health checks and metrics.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tracing::error;
 
-use crate::log::AppendError;
+use crate::{log::AppendError, model::TopicPartition};
 
-use super::{Broker, ProduceError};
+use super::Broker;
 
-/// The latest append that storage refused, and when.
+/// The latest append that storage refused and that was not made good by a later one to the same partition.
 #[derive(Default)]
 pub(super) struct Refusal {
-    latest: Mutex<Option<(Duration, String)>>,
+    is_there: AtomicBool,
+    latest: Mutex<Option<(Duration, TopicPartition, String)>>,
 }
 
 impl Broker {
@@ -24,8 +28,8 @@ impl Broker {
         if let Some(trouble) = self.logs.trouble() {
             return Some(trouble);
         }
-        let (at, why) = self.refusal.latest.lock().clone()?;
-        (self.clock.monotonic().saturating_sub(at) < REFUSAL_SHOWN).then_some(why)
+        let (at, partition, why) = self.refusal.latest.lock().clone()?;
+        (self.clock.monotonic().saturating_sub(at) < REFUSAL_SHOWN).then(|| format!("{partition}: {why}"))
     }
 
     /// Looks for segments that are missing in the middle of a log, and tells of each once; blocks for the disk.
@@ -48,13 +52,25 @@ impl Broker {
         self.metrics.missing_records.set(missing);
     }
 
-    /// Remembers that storage refused an append.
-    pub(super) fn note_refusal(&self, error: &ProduceError) {
-        if let ProduceError::Append(AppendError::Storage(why)) = error {
-            self.metrics.appends_refused.inc();
-            *self.refusal.latest.lock() = Some((self.clock.monotonic(), why.to_string()));
+    /// Remembers whether storage took an append.
+    pub(super) fn note_append(&self, partition: &TopicPartition, error: Option<&AppendError>) {
+        match error {
+            Some(AppendError::Storage(why)) => {
+                self.metrics.appends_refused.inc();
+                let refusal = (self.clock.monotonic(), partition.clone(), why.to_string());
+                *self.refusal.latest.lock() = Some(refusal);
+                self.refusal.is_there.store(true, Ordering::Relaxed);
+            }
+            None if self.refusal.is_there.load(Ordering::Relaxed) => {
+                let mut latest = self.refusal.latest.lock();
+                if latest.take_if(|(_, refused, _)| refused == partition).is_some() {
+                    self.refusal.is_there.store(false, Ordering::Relaxed);
+                }
+            }
+            _ => {}
         }
     }
 }
 
+/// A client tries again sooner.
 const REFUSAL_SHOWN: Duration = Duration::from_secs(10);

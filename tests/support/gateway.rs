@@ -177,6 +177,11 @@ impl Gateway {
         (1..=self.starts).map(|start| fs::read_to_string(self.log_path_of(start)).unwrap_or_default()).collect()
     }
 
+    /// See [`Process::limit_file_size`].
+    pub fn limit_file_size(&self, bytes: Option<u64>) {
+        self.process.as_ref().expect("a gateway of our own").limit_file_size(bytes);
+    }
+
     pub fn resident_kib(&self) -> u64 {
         self.process.as_ref().expect("a gateway of our own").resident_kib()
     }

@@ -28,9 +28,9 @@ impl DataDirLock {
             .open(dir.join(LOCK_FILE))
             .map_err(failed)?;
         lock(dir, &mut file, FlockOperation::NonBlockingLockExclusive)?;
-        file.set_len(0).map_err(failed)?;
-        file.seek(SeekFrom::Start(0)).map_err(failed)?;
-        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        // Only for the message to a second gateway: a full disk must not keep this one from serving what there is.
+        let _ = file.set_len(0);
+        let _ = file.seek(SeekFrom::Start(0)).and_then(|_| writeln!(file, "{}", std::process::id()));
         Ok(Self { _file: file })
     }
 
