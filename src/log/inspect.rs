@@ -50,7 +50,8 @@ pub fn inspect(
     let files = store.list(partition)?;
     let has_mark = files.iter().any(|file| file.name == COMPACTED);
     let is_compacted = has_mark || topic.is_none_or(|topic| topic.is_compacted);
-    let mut inspection = Inspection { store, partition, report, is_compacted, done: Inspected::default() };
+    let done = Inspected::default();
+    let mut inspection = Inspection { store, partition, report, is_compacted, epochs: None, done };
     if inspection.belongs_to_another(topic)? {
         return Ok(inspection.done);
     }
@@ -87,6 +88,8 @@ struct Inspection<'a> {
     partition: &'a TopicPartition,
     report: &'a mut dyn FnMut(Finding),
     is_compacted: bool,
+    /// What the batches' headers must say, outside of their checksums.
+    epochs: Option<LeaderEpochs>,
     done: Inspected,
 }
 
@@ -129,16 +132,19 @@ impl Inspection<'_> {
     fn producer_snapshot(&mut self, name: &str, bases: &[i64]) -> Result<(), StorageError> {
         let is_used = bases.iter().any(|base| snapshot_name(*base) == name);
         let contents = self.store.read_whole(self.partition, name)?.unwrap_or_default();
-        if is_used && Producers::parse_snapshot(&contents).is_none() {
-            self.damage(name, None, "cannot be read", "ignored: producers of older records count as new");
+        match Producers::parse_snapshot(&contents) {
+            Some(_) => {}
+            None if is_used => self.damage(name, None, "cannot be read", "ignored: older producers count as new"),
+            None => self.note(name, "cannot be read, and is not needed", "removed at the start"),
         }
         Ok(())
     }
 
     fn epochs(&mut self) -> Result<(), StorageError> {
         let contents = self.store.read_whole(self.partition, LEADER_EPOCHS)?.unwrap_or_default();
-        if LeaderEpochs::parse(&contents).is_none() {
-            self.damage(LEADER_EPOCHS, None, "cannot be read", "made again from the records");
+        match LeaderEpochs::parse(&contents) {
+            Some(epochs) => self.epochs = Some(epochs).filter(|epochs| epochs.latest().is_some()),
+            None => self.damage(LEADER_EPOCHS, None, "cannot be read", "made again from the records"),
         }
         Ok(())
     }

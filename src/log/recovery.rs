@@ -157,7 +157,10 @@ fn starting_point(
                 }
                 tracing::warn!(%partition, segment = point.segment, "an index is damaged, reading the segment again");
             }
-            _ => tracing::warn!(%partition, offset = point.offset, "records before the checkpoint are missing"),
+            _ => tracing::error!(
+                %partition, segment = point.segment, checkpoint_offset = point.offset,
+                "records are missing at the end: they were durable, and their file is not there"
+            ),
         }
     }
     // Without a checkpoint every segment is looked at; producers that wrote before the first are in its snapshot.

@@ -101,7 +101,7 @@ impl Indexes {
         }
         let is_long = self.last.is_some_and(|(_, position)| position > LONG_BYTES);
         self.offsets.report(inspection, &index_name(self.base), is_long);
-        self.times.report(inspection, &time_index_name(self.base), is_long);
+        self.times.report(inspection, &time_index_name(self.base), self.last.is_some());
         Ok(())
     }
 
@@ -161,12 +161,12 @@ impl<E: Entry> Cursor<E> {
         }
     }
 
-    fn report(&self, inspection: &mut Inspection<'_>, name: &str, is_long: bool) {
+    fn report(&self, inspection: &mut Inspection<'_>, name: &str, has_entries: bool) {
         if let Some((at, what)) = self.wrong {
             let what = format!("the entry {what}");
             inspection.damage(name, Some(at), what, "look-ups take longer; without the file it is made again");
-        } else if self.file.is_none() && self.is_expected && is_long {
-            inspection.note(name, "is missing", "made again when it is needed");
+        } else if self.end == 0 && self.is_expected && has_entries {
+            inspection.note(name, "is missing or empty", "made again when it is needed");
         }
     }
 }

@@ -100,6 +100,12 @@ impl Inspection<'_> {
             let what = missing(&(from..=header.base_offset - 1));
             self.damage(&walk.name, Some(position), what, "reads go on with the next offset");
         }
+        let epoch = self.epochs.as_ref().and_then(|epochs| epochs.at(header.base_offset));
+        if let Some(epoch) = epoch.filter(|epoch| *epoch != header.partition_leader_epoch) {
+            let offsets = in_words(&(header.base_offset..=header.last_offset()));
+            let what = format!("{offsets} said to be of leader epoch {}, not {epoch}", header.partition_leader_epoch);
+            self.damage(&walk.name, Some(position), what, IS_NOT_SERVED);
+        }
         walk.expected = Some(header.next_offset());
         walk.indexes.batch(header, position)
     }
@@ -114,8 +120,7 @@ impl Inspection<'_> {
             true => format!("{} damaged ({} bytes)", in_words(&(first..=next - 1)), to - from),
             false => format!("{} bytes are no batch, and no offset is missing", to - from),
         };
-        let outcome = "a fetch there is answered with CORRUPT_MESSAGE; everything else is served";
-        self.damage(&walk.name, Some(from), what, outcome);
+        self.damage(&walk.name, Some(from), what, IS_NOT_SERVED);
         walk.expected = Some(first.max(next));
     }
 
@@ -141,3 +146,5 @@ impl Inspection<'_> {
         }
     }
 }
+
+const IS_NOT_SERVED: &str = "a fetch there is answered with CORRUPT_MESSAGE; everything else is served";
