@@ -1,6 +1,6 @@
 //! The composition root: the only place that names concrete backends; start order and drain order.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{
@@ -22,7 +22,7 @@ use crate::{
     net::{Listener, Stop},
     storage::{
         CoordinatorStorage, Journal, JournaledStorage, SegmentStore,
-        disk::{DataDirLock, DiskJournal, DiskSegments, JournalOptions},
+        disk::{DataDirLock, DiskJournal, DiskSegments, JournalOptions, journal},
         memory::{MemoryJournal, MemorySegments, MemoryStorage},
     },
 };
@@ -111,6 +111,7 @@ impl Storage {
         std::fs::create_dir_all(data_dir)
             .with_context(|| format!("cannot create the data directory {}", data_dir.display()))?;
         let lock = DataDirLock::acquire(data_dir)?;
+        refuse_to_forget(data_dir)?;
         let journal = DiskJournal::open(data_dir, JournalOptions::new(settings.durability), Arc::clone(clock))
             .with_context(|| format!("cannot open the journal in {}", data_dir.display()))?;
         let journal = Arc::new(journal);
@@ -122,6 +123,24 @@ impl Storage {
             _lock: Some(lock),
         })
     }
+}
+
+/// Records without a journal belong to no topic, and a start removes such. That must not be what the loss of a directory
+/// ends in.
+fn refuse_to_forget(data_dir: &Path) -> anyhow::Result<()> {
+    let topics = data_dir.join("topics");
+    if journal::is_begun(data_dir)? || !topics.is_dir() {
+        return Ok(());
+    }
+    let partitions = DiskSegments::read_only(data_dir).partitions()?.len();
+    anyhow::ensure!(
+        partitions == 0,
+        "there is no journal in {}, and without it the records of {partitions} partitions in {} belong to no topic; put it \
+         back, or move the records away",
+        data_dir.join("journal").display(),
+        topics.display()
+    );
+    Ok(())
 }
 
 async fn open_broker(

@@ -35,7 +35,9 @@ use support::{
 
 #[test]
 fn a_data_directory_that_cannot_be_used_is_one_clear_line() {
-    let cases: [(&str, fn(&Path)); 7] = [
+    let cases: [(&str, fn(&Path)); 8] = [
+        // The records are not removed as those of no topic.
+        ("data/journal", |dir| fs::remove_dir_all(dir.join("data/journal")).unwrap()),
         ("data", |dir| {
             fs::remove_dir_all(dir.join("data")).unwrap();
             fs::write(dir.join("data"), "").unwrap();
@@ -83,6 +85,11 @@ fn a_data_directory_that_cannot_be_used_is_one_clear_line() {
         assert!(
             lines.len() == 1 && lines[0].contains(name.to_str().unwrap().trim_end_matches("/.lock")),
             "{named}:\n{output}"
+        );
+        let records = gateway.data_dir().join("topics/topic-0/00000000000000000000.log");
+        assert!(
+            records.exists() || named.ends_with("data") || named.contains("topics"),
+            "{named}: the records are gone"
         );
         assert!(!output.contains("panicked") && !output.contains("tidegate listening"), "{named}: {output}");
     }
@@ -425,6 +432,9 @@ fn the_doctor_names_what_belongs_to_nothing_and_what_is_broken_beside_the_record
     let (code, output) = doctor(&gateway);
     assert!(code == 1 && output.contains("00000000000000000001.log at byte 32"), "{output}");
     assert!(output.contains("the gateway refuses to start"), "{output}");
+    fs::remove_dir_all(data.join("journal")).unwrap();
+    let (code, output) = doctor(&gateway);
+    assert!(code == 1 && output.contains("damage: journal: is missing, and there are records"), "{output}");
 }
 
 #[test]

@@ -72,20 +72,27 @@ fn check<W: Write>(data_dir: &Path, report: &mut Report<W>) -> anyhow::Result<()
             None
         }
     };
+    let store = DiskSegments::read_only(data_dir);
+    let mut stored = if data_dir.join("topics").is_dir() { store.partitions()? } else { Vec::new() };
+    stored.sort_unstable_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+    let is_lost = !stored.is_empty() && !journal::is_begun(data_dir)?;
+    if is_lost {
+        report.add(&Finding::damage(
+            "journal",
+            None,
+            "is missing, and there are records",
+            "the gateway refuses to start",
+        ));
+    }
+    let catalog = catalog.filter(|_| !is_lost);
+    let partitions = stored.len();
     let mut total = Inspected::default();
-    let mut partitions = 0;
-    if data_dir.join("topics").is_dir() {
-        let store = DiskSegments::read_only(data_dir);
-        let mut stored = store.partitions()?;
-        stored.sort_unstable_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
-        for partition in stored {
-            let done = check_partition(&store, &partition, catalog.as_ref(), report)
-                .with_context(|| format!("cannot read {partition}"))?;
-            partitions += 1;
-            total.segments += done.segments;
-            total.batches += done.batches;
-            total.bytes += done.bytes;
-        }
+    for partition in stored {
+        let done = check_partition(&store, &partition, catalog.as_ref(), report)
+            .with_context(|| format!("cannot read {partition}"))?;
+        total.segments += done.segments;
+        total.batches += done.batches;
+        total.bytes += done.bytes;
     }
     let Report { damages, notes, .. } = *report;
     let Inspected { segments, batches, bytes } = total;

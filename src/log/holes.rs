@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, sync::Arc};
 
 use super::{
     error::LogError,
-    files::COMPACTED,
+    files::CLEANER_POINT,
     partition::{PartitionLog, Status},
     scan::Step,
     segment::Segment,
@@ -43,7 +43,7 @@ impl PartitionLog {
 
     fn has_gaps_by_design(&self) -> Result<bool, StorageError> {
         let is_closed = matches!(self.state.lock().status, Status::Closed);
-        Ok(is_closed || self.config.load().compact || self.store.read_whole(&self.partition, COMPACTED)?.is_some())
+        Ok(is_closed || self.config.load().compact || self.store.read_whole(&self.partition, CLEANER_POINT)?.is_some())
     }
 
     /// The offset behind the last batch of a segment that another one follows; none when its last bytes are damaged.

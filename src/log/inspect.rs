@@ -9,7 +9,7 @@ use super::{
     checkpoint::Checkpoint,
     epochs::LeaderEpochs,
     files::{
-        CHECKPOINT, COMPACTED, LEADER_EPOCHS, PARTITION_METADATA, index_name, log_name, offset_of,
+        CHECKPOINT, CLEANER_POINT, LEADER_EPOCHS, PARTITION_METADATA, index_name, log_name, offset_of,
         parse_partition_metadata, snapshot_name, time_index_name,
     },
     producers::Producers,
@@ -48,7 +48,7 @@ pub fn inspect(
     report: &mut dyn FnMut(Finding),
 ) -> Result<Inspected, StorageError> {
     let files = store.list(partition)?;
-    let has_mark = files.iter().any(|file| file.name == COMPACTED);
+    let has_mark = files.iter().any(|file| file.name == CLEANER_POINT);
     let is_compacted = has_mark || topic.is_none_or(|topic| topic.is_compacted);
     let done = Inspected::default();
     let mut inspection = Inspection { store, partition, report, is_compacted, epochs: None, done };
@@ -121,7 +121,7 @@ impl Inspection<'_> {
                 Some(_) => self.note(name, "is the index of no segment", "passed over"),
                 None if offset_of(name, "snapshot").is_some() => self.producer_snapshot(name, bases)?,
                 None if name == LEADER_EPOCHS => self.epochs()?,
-                None if [CHECKPOINT, COMPACTED, PARTITION_METADATA].contains(&name) => {}
+                None if [CHECKPOINT, CLEANER_POINT, PARTITION_METADATA].contains(&name) => {}
                 None if name.ends_with(".tmp") => self.note(name, "is not complete", "removed at the start"),
                 None => self.note(name, "belongs to nothing", "passed over"),
             }

@@ -46,7 +46,7 @@ fn a_log_that_is_or_was_compacted_has_gaps_by_design() {
     bench.config.compact = false;
     let log = bench.open();
     assert_eq!(log.holes().unwrap(), [first..=last]);
-    bench.store.write_whole(log.partition(), "compacted", b"", true).unwrap();
+    bench.store.write_whole(log.partition(), "cleaner-offset-checkpoint", b"", true).unwrap();
     assert_eq!(log.holes().unwrap(), []);
 }
 

@@ -20,7 +20,7 @@ mod recover;
 mod tests;
 mod writer;
 
-pub use inspect::{JournalInspection, inspect};
+pub use inspect::{JournalInspection, inspect, is_begun};
 
 use std::{
     path::Path,

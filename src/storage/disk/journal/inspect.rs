@@ -42,6 +42,12 @@ pub fn inspect(data_dir: &Path, shard: ShardId) -> Result<JournalInspection, Sto
     Ok(inspection)
 }
 
+/// Whether a journal was ever begun in `data_dir`. The first start does that before anything else is stored.
+pub fn is_begun(data_dir: &Path) -> Result<bool, StorageError> {
+    let dir = data_dir.join(DIRECTORY);
+    Ok(dir.exists() && Listing::of(&dir)?.has_files())
+}
+
 impl JournalInspection {
     fn read(&mut self, dir: &Path, shard: ShardId, fold: &mut Fold) -> Result<(), StorageError> {
         let mut listing = Listing::of(dir)?;

@@ -149,6 +149,10 @@ impl Listing {
         Ok(listing)
     }
 
+    pub(super) fn has_files(&self) -> bool {
+        !self.logs.is_empty() || !self.snapshots.is_empty()
+    }
+
     /// Takes the files apart into those that count, the newest log, and those that a snapshot has replaced. None when
     /// there is no file at all.
     pub(super) fn supersede(&mut self) -> Result<Option<FileSet>, StorageError> {
