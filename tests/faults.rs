@@ -16,6 +16,11 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -30,6 +35,7 @@ use support::{
     process,
     topics::{self, produce, produce_values, read_all, texts, topic_name},
 };
+use uuid::Uuid;
 
 // ---- A data directory that cannot be used ----
 
@@ -345,6 +351,54 @@ fn a_missing_segment_is_told_counted_and_read_over() {
     }
     assert_eq!(read_all(&mut client, "deleted", 0, 0).len(), 20 - count);
     assert_eq!(produce_values(&mut client, "deleted", 0, ["next"]), 20);
+}
+
+// ---- Files that are deleted under a reader ----
+
+#[test]
+fn a_topic_that_is_deleted_and_created_again_never_shows_records_of_the_other() {
+    let mut gateway = Gateway::options().storage("disk").durability("os").start();
+    let born: Arc<Mutex<Vec<Uuid>>> = Arc::default();
+    let stop = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let (born, stop, mut client) = (Arc::clone(&born), Arc::clone(&stop), gateway.connect());
+            thread::spawn(move || {
+                let mut read = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    thread::sleep(Duration::from_millis(1));
+                    let known = born.lock().unwrap().len();
+                    let life = known.saturating_sub(1 + fastrand::usize(0..2));
+                    let Some(id) = born.lock().unwrap().get(life).copied() else { continue };
+                    let request = topics::fetch_request_by_id(id, 0, fastrand::i64(0..40));
+                    let answer = client.call(13, &request).responses.remove(0).partitions.remove(0);
+                    // The records, or the topic, were deleted before or while they were read.
+                    assert!([0, 1, 3, 6, 100].contains(&answer.error_code), "{answer:?}");
+                    for record in batch::records_of(answer.records.as_ref()) {
+                        assert!(record.text().starts_with(&format!("{life}-")), "{life}: {}", record.text());
+                        read += 1;
+                    }
+                }
+                read
+            })
+        })
+        .collect();
+    let mut client = gateway.connect();
+    for life in 0..25 {
+        let id = topics::create_with(&mut client, "topic", 1, &[("internal.segment.bytes", "1000")]);
+        let produced = |client: &mut Client| {
+            (0..10).for_each(|_| _ = produce_values(client, "topic", 0, [format!("{life}-{}", "x".repeat(150))]));
+        };
+        produced(&mut client);
+        born.lock().unwrap().push(id);
+        (0..3).for_each(|_| produced(&mut client));
+        topics::delete_records(&mut client, "topic", 0, 20);
+        topics::delete(&mut client, "topic");
+    }
+    stop.store(true, Ordering::Relaxed);
+    let read: usize = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
+    assert!(read > 0, "they read something");
+    gateway.assert_alive();
 }
 
 // ---- The doctor ----
