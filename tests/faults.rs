@@ -101,6 +101,19 @@ fn a_data_directory_that_cannot_be_used_is_one_clear_line() {
     }
 }
 
+#[test]
+fn a_data_directory_that_cannot_be_made_is_one_clear_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    // Nobody, not even root, makes directories in /proc.
+    for path in [file.join("data"), PathBuf::from("/proc/data")] {
+        let (code, output) = process::run("tidegate", &mut serve(&path), PATIENCE);
+        let lines: Vec<_> = output.lines().filter(|line| line.contains("ERROR")).collect();
+        assert!(code == 1 && lines.len() == 1 && lines[0].contains(path.to_str().unwrap()), "{output}");
+    }
+}
+
 // ---- A disk that is full ----
 
 #[test]

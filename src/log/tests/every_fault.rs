@@ -245,6 +245,37 @@ fn a_fault_in_the_repair_of_a_fault_loses_nothing_either() {
     }
 }
 
+#[test]
+fn a_start_that_is_cut_short_by_another_crash_loses_nothing() {
+    let cuts = [Cut::Nothing, Cut::Halves];
+    let mut interrupted = 0;
+    for at in (0..operations(Durability::Sync).len()).step_by(3) {
+        let disk = CrashDisk::default();
+        disk.plan(at, Fault::Crashes);
+        let mut life = Life::new(&disk, Durability::Sync);
+        life.live();
+        life.log = None;
+        for (cut, fault) in cuts.into_iter().flat_map(|cut| [(cut, Fault::Crashes), (cut, Fault::FailsLate)]) {
+            for step in 0.. {
+                let again = disk.after(cut);
+                again.plan(step, fault);
+                life.bench.store = Arc::new(again.clone());
+                life.open();
+                life.log = None;
+                if again.operations().len() <= step {
+                    break;
+                }
+                interrupted += 1;
+                let note = format!("crash at {at}, {cut:?} is kept, {fault:?} at step {step} of the start");
+                let mut bench = life.bench.clone();
+                bench.store = Arc::new(again.after(cut));
+                life.check(&bench.open(), false, &note);
+            }
+        }
+    }
+    assert!(interrupted > 100, "{interrupted}");
+}
+
 const SECOND_FAULTS: [(Fault, Fault); 3] =
     [(Fault::Fails, Fault::FailsLate), (Fault::FailsLate, Fault::Fails), (Fault::FailsLate, Fault::Crashes)];
 /// Behind base offset, length, leader epoch, magic and checksum: what a broker does not change.
