@@ -1,6 +1,6 @@
 //! The composition root: the only place that names concrete backends; start order and drain order.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{
@@ -22,7 +22,7 @@ use crate::{
     net::{Listener, Stop},
     storage::{
         CoordinatorStorage, Journal, JournaledStorage, SegmentStore,
-        disk::{DataDirLock, DiskJournal, DiskSegments, JournalOptions},
+        disk::{DataDirLock, DiskJournal, DiskSegments, JournalOptions, journal},
         memory::{MemoryJournal, MemorySegments, MemoryStorage},
     },
 };
@@ -38,6 +38,7 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let metrics = Arc::new(Metrics::new()?);
     let mut stop_signals = StopSignals::new()?;
+    survive_file_size_limit()?;
     let (stop, stopped) = Stop::new();
 
     // Clients that connect while the log is recovered wait in the backlog.
@@ -58,6 +59,8 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     let storage = Storage::open(&settings, &clock).await?;
     let broker = Arc::new(open_broker(&settings, &clock, &metrics, &storage, advertised).await?);
     let gateway = Arc::new(Gateway { broker: Arc::clone(&broker), metrics });
+    let checked = Arc::clone(&broker);
+    tokio::task::spawn_blocking(move || checked.check_logs());
     let retention = tokio::spawn(enforce_retention(Arc::clone(&broker)));
     let served = tokio::spawn(listener.run(gateway, stopped));
     admin.set_ready(Arc::clone(&broker));
@@ -108,6 +111,7 @@ impl Storage {
         std::fs::create_dir_all(data_dir)
             .with_context(|| format!("cannot create the data directory {}", data_dir.display()))?;
         let lock = DataDirLock::acquire(data_dir)?;
+        refuse_to_forget(data_dir)?;
         let journal = DiskJournal::open(data_dir, JournalOptions::new(settings.durability), Arc::clone(clock))
             .with_context(|| format!("cannot open the journal in {}", data_dir.display()))?;
         let journal = Arc::new(journal);
@@ -119,6 +123,24 @@ impl Storage {
             _lock: Some(lock),
         })
     }
+}
+
+/// Records without a journal belong to no topic, and a start removes such. That must not be what the loss of a directory
+/// ends in.
+fn refuse_to_forget(data_dir: &Path) -> anyhow::Result<()> {
+    let topics = data_dir.join("topics");
+    if journal::is_begun(data_dir)? || !topics.is_dir() {
+        return Ok(());
+    }
+    let partitions = DiskSegments::read_only(data_dir).partitions()?.len();
+    anyhow::ensure!(
+        partitions == 0,
+        "there is no journal in {}, and without it the records of {partitions} partitions in {} belong to no topic; put it \
+         back, or move the records away",
+        data_dir.join("journal").display(),
+        topics.display()
+    );
+    Ok(())
 }
 
 async fn open_broker(
@@ -177,6 +199,12 @@ fn backend_name(storage: StorageKind) -> &'static str {
         StorageKind::Disk => "disk",
         StorageKind::Filer => "filer",
     }
+}
+
+/// A write beyond the limit of file sizes (`ulimit -f`) is an error, as one to a full disk, and not the end: by default the
+/// signal that comes with it kills the process. A handler, once there, stays.
+fn survive_file_size_limit() -> std::io::Result<()> {
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
 }
 
 struct StopSignals {

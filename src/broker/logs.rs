@@ -153,9 +153,20 @@ impl Logs {
         self.store.volume()
     }
 
+    /// The logs that are open now.
+    pub fn all(&self) -> Vec<Arc<PartitionLog>> {
+        self.open.read().values().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// Why the first of the logs that take no writes does not; none when all do.
+    pub fn trouble(&self) -> Option<String> {
+        let open = self.open.read();
+        let mut logs = open.values().flat_map(BTreeMap::values);
+        logs.find_map(|log| Some(format!("{}: {}", log.partition(), log.trouble()?)))
+    }
+
     pub fn apply_retention(&self, now_ms: i64) {
-        let logs: Vec<_> = self.open.read().values().flat_map(BTreeMap::values).cloned().collect();
-        for log in logs {
+        for log in self.all() {
             if let Err(error) = log.apply_retention(now_ms) {
                 warn!(partition = %log.partition(), %error, "retention failed; the next round tries again");
             }

@@ -4,6 +4,7 @@
 mod configs;
 mod fetch;
 mod groups;
+mod health;
 mod list_offsets;
 mod logs;
 mod produce;
@@ -46,6 +47,7 @@ pub struct Broker {
     pub(crate) sessions: Sessions,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) advertised: HostPort,
+    refusal: health::Refusal,
     stopping: watch::Sender<bool>,
     /// A name is free only when nothing of its former topic is left: held over a deletion, and over a creation.
     topic_names: tokio::sync::Mutex<()>,
@@ -79,6 +81,7 @@ impl Broker {
             sessions,
             metrics: parts.metrics,
             advertised: parts.advertised,
+            refusal: health::Refusal::default(),
             stopping: watch::Sender::new(false),
             topic_names: tokio::sync::Mutex::default(),
         }
@@ -169,11 +172,6 @@ impl Broker {
         self.logs.volume()
     }
 
-    /// Why the backend takes no writes at the moment; none when it does.
-    pub fn storage_trouble(&self) -> Option<String> {
-        self.state.health().err().map(|error| error.to_string())
-    }
-
     /// Brings the gauges up to date; called when metrics are read. `backend` labels the stored sizes.
     pub async fn observe(&self, backend: &str) {
         let small = self.state.size();
@@ -182,6 +180,7 @@ impl Broker {
         self.metrics.observe_stored("offsets", backend, small.offset_entries, small.offset_bytes);
         self.metrics.observe_stored("groups", backend, small.group_entries, small.group_bytes);
         self.metrics.observe_stored("records", backend, partitions.len() as u64, records);
+        self.metrics.refuses_writes.set(i64::from(self.storage_trouble().is_some()));
         if let Ok(counts) = self.coordinator.state_counts().await {
             self.metrics.observe_groups(&[
                 (GroupState::Empty.as_str(), counts.empty),

@@ -38,11 +38,13 @@ impl Broker {
         let log = self.partition(topic, partition)?;
         let bytes = batch.len() as u64;
         // What takes long must not hold up the other tasks of this thread; the order stays.
-        let appended = if is_laborious(&batch) {
-            tokio::task::block_in_place(|| log.append(batch, LEADER_EPOCH))?
+        let outcome = if is_laborious(&batch) {
+            tokio::task::block_in_place(|| log.append(batch, LEADER_EPOCH))
         } else {
-            log.append(batch, LEADER_EPOCH)?
+            log.append(batch, LEADER_EPOCH)
         };
+        self.note_append(log.partition(), outcome.as_ref().err());
+        let appended = outcome?;
         if !appended.is_duplicate {
             self.metrics.produced_bytes.inc_by(bytes);
         }

@@ -11,6 +11,7 @@ mod snapshot;
 use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::{
@@ -71,6 +72,34 @@ pub struct Catalog {
     log_starts: Mutex<HashMap<(TopicId, i32), i64>>,
 }
 
+/// What a journal has of a catalogue.
+#[derive(Default)]
+pub struct StoredCatalog {
+    pub snapshot: Snapshot,
+    pub dynamic_configs: DynamicConfigs,
+    /// By topic and partition.
+    pub log_starts: HashMap<(TopicId, i32), i64>,
+    cluster_id: Option<Arc<str>>,
+}
+
+impl StoredCatalog {
+    /// Reads the entries of [`ShardId::CATALOG`].
+    pub fn read(entries: Vec<(Bytes, Bytes)>) -> Result<Self, StorageError> {
+        let mut stored = Self::default();
+        for (key, value) in entries {
+            match CatalogRecord::decode(&key, &value)? {
+                CatalogRecord::ClusterId(id) => stored.cluster_id = Some(id),
+                CatalogRecord::DynamicConfigs(configs) => stored.dynamic_configs = configs,
+                CatalogRecord::Topic(topic) => stored.snapshot.insert(Arc::new(topic)),
+                CatalogRecord::LogStart { topic_id, partition, offset } => {
+                    stored.log_starts.insert((topic_id, partition), offset);
+                }
+            }
+        }
+        Ok(stored)
+    }
+}
+
 impl Catalog {
     /// Replays the catalogue; a journal without one gets a new cluster id.
     pub async fn open(
@@ -78,21 +107,8 @@ impl Catalog {
         clock: Arc<dyn Clock>,
         partitions_max: u32,
     ) -> Result<Self, StorageError> {
-        let mut snapshot = Snapshot::default();
-        let mut log_starts = HashMap::new();
-        let mut dynamic_configs = DynamicConfigs::default();
-        let mut stored_cluster_id = None;
-        for (key, value) in journal.replay(ShardId::CATALOG).await? {
-            match CatalogRecord::decode(&key, &value)? {
-                CatalogRecord::ClusterId(id) => stored_cluster_id = Some(id),
-                CatalogRecord::DynamicConfigs(configs) => dynamic_configs = configs,
-                CatalogRecord::Topic(topic) => snapshot.insert(Arc::new(topic)),
-                CatalogRecord::LogStart { topic_id, partition, offset } => {
-                    log_starts.insert((topic_id, partition), offset);
-                }
-            }
-        }
-        let cluster_id = match stored_cluster_id {
+        let stored = StoredCatalog::read(journal.replay(ShardId::CATALOG).await?)?;
+        let cluster_id = match stored.cluster_id {
             Some(id) => id,
             None => {
                 let id = records::encode_uuid(clock.uuid());
@@ -105,10 +121,10 @@ impl Catalog {
             clock,
             partitions_max,
             cluster_id,
-            snapshot: ArcSwap::from_pointee(snapshot),
-            dynamic_configs: ArcSwap::from_pointee(dynamic_configs),
+            snapshot: ArcSwap::from_pointee(stored.snapshot),
+            dynamic_configs: ArcSwap::from_pointee(stored.dynamic_configs),
             writer: tokio::sync::Mutex::default(),
-            log_starts: Mutex::new(log_starts),
+            log_starts: Mutex::new(stored.log_starts),
         })
     }
 

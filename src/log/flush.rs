@@ -100,6 +100,7 @@ impl PartitionLog {
     /// Deletes everything that is stored of the partition. Blocks.
     pub fn delete(&self) -> Result<(), LogError> {
         self.shut();
+        drop(self.in_use.write());
         let _appending = self.appending.lock();
         let mut state = self.state.lock();
         let segments = std::mem::take(&mut state.segments);

@@ -1,7 +1,7 @@
 //! Sparse indexes in Kafka's format: what grows lies in a file, the latest entries in memory until there are enough of
 //! them to be worth a write. A crash loses those; recovery finds them again in the records.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{io::IoSlice, marker::PhantomData, sync::Arc};
 
 use bytes::{Buf, BufMut};
 
@@ -121,7 +121,16 @@ impl<E: Entry> SparseIndex<E> {
         for entry in &self.tail {
             entry.put(&mut bytes);
         }
-        file.append(&[std::io::IoSlice::new(&bytes)])?;
+        let parts = [IoSlice::new(&bytes)];
+        match file.append(&parts) {
+            // A write or a sync failed before this one: what it left is cut off, or the index would take no more entries,
+            // and its segment could never end.
+            Err(StorageError::Unavailable(_)) => {
+                file.truncate(self.flushed * E::SIZE as u64)?;
+                file.append(&parts)?;
+            }
+            result => _ = result?,
+        }
         self.flushed += self.tail.len() as u64;
         self.tail = Vec::new();
         Ok(())

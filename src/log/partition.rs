@@ -7,7 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::oneshot;
 
 use super::{
@@ -51,6 +51,9 @@ pub struct PartitionLog {
     /// `state`, never after it.
     pub(super) appending: Mutex<()>,
     pub(super) state: Mutex<State>,
+    /// Held by whoever reads or removes files of the log. A deletion waits for all of them once: what comes after that finds
+    /// the log closed, and never a file of a new topic that has the same name. Taken before the other two.
+    pub(super) in_use: RwLock<()>,
     /// Told when a flush has ended.
     pub(super) flushed: Condvar,
     pub(super) waiters: Waiters,
@@ -182,6 +185,7 @@ impl PartitionLog {
             config: ArcSwap::new(config),
             appending: Mutex::new(()),
             state: Mutex::new(state),
+            in_use: RwLock::default(),
             flushed: Condvar::new(),
             waiters: Waiters::default(),
             hints: Mutex::default(),
@@ -266,6 +270,14 @@ impl PartitionLog {
     /// Whether writes are refused until a failed sync or write is repaired.
     pub fn is_failed(&self) -> bool {
         matches!(self.state.lock().status, Status::Failed { .. })
+    }
+
+    /// Why writes are refused until a repair; none when they are not.
+    pub fn trouble(&self) -> Option<StorageError> {
+        match &self.state.lock().status {
+            Status::Failed { reason, .. } => Some(reason.clone()),
+            Status::Open | Status::Closed => None,
+        }
     }
 
     /// The largest leader epoch that is not above `epoch`, and the offset at which it ended (OffsetForLeaderEpoch);

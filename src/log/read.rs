@@ -155,6 +155,7 @@ impl PartitionLog {
         isolation: Isolation,
         effort_bytes: &mut usize,
     ) -> Result<Option<ReadResult>, ReadError> {
+        let _in_use = self.in_use.read();
         let mut at = from;
         // Retention may delete a segment between the look at the list and the read: then look again.
         let mut attempts = 0;
@@ -429,7 +430,7 @@ impl PartitionLog {
         );
     }
 
-    fn is_gone(&self, segment: &Arc<Segment>) -> bool {
+    pub(super) fn is_gone(&self, segment: &Arc<Segment>) -> bool {
         !self.state.lock().segments.iter().any(|present| Arc::ptr_eq(present, segment))
     }
 }

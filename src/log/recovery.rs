@@ -157,7 +157,10 @@ fn starting_point(
                 }
                 tracing::warn!(%partition, segment = point.segment, "an index is damaged, reading the segment again");
             }
-            _ => tracing::warn!(%partition, offset = point.offset, "records before the checkpoint are missing"),
+            _ => tracing::error!(
+                %partition, segment = point.segment, checkpoint_offset = point.offset,
+                "records are missing at the end: they were durable, and their file is not there"
+            ),
         }
     }
     // Without a checkpoint every segment is looked at; producers that wrote before the first are in its snapshot.
@@ -188,12 +191,6 @@ impl Recovery<'_> {
         let partition = self.partition;
         let is_last = upper.is_none();
         let size_bytes = segment.file.size_bytes();
-        if self.expected < segment.base_offset {
-            tracing::warn!(
-                %partition, from_offset = self.expected, to_offset = segment.base_offset,
-                "records are missing before a segment"
-            );
-        }
         self.expected = self.expected.max(segment.base_offset);
         let expected = Expected { first: self.expected, upper };
         let mut scanner = Scanner::verifying(&*segment.file, from..u64::MAX, expected);

@@ -31,6 +31,7 @@ impl PartitionLog {
     /// Moves the log start to `before` (-1: the high watermark) and answers where it is then; whole segments below
     /// it are deleted. Blocks for the disk.
     pub fn delete_records(&self, before: i64) -> Result<i64, LogError> {
+        let _in_use = self.in_use.read();
         let offset = self.check_delete_records(before)?;
         let mut state = self.state.lock();
         if matches!(state.status, Status::Closed) {
@@ -49,6 +50,10 @@ impl PartitionLog {
     /// idle producers. Answers the bytes freed. Blocks for the disk.
     pub fn apply_retention(&self, now_ms: i64) -> Result<u64, LogError> {
         let storage = |source| LogError::Storage { partition: self.partition.clone(), source };
+        let _in_use = self.in_use.read();
+        if matches!(self.state.lock().status, Status::Closed) {
+            return Ok(0);
+        }
         let config = self.config.load_full();
         // Largest timestamps of sealed segments come from their indexes: read them without the log's lock.
         let segments = self.state.lock().segments.clone();

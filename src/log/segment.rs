@@ -85,7 +85,11 @@ impl Segment {
         partition: &TopicPartition,
         base_offset: i64,
     ) -> Result<Arc<Self>, StorageError> {
-        let file = store.open(partition, &log_name(base_offset), OpenMode::Create)?;
+        let name = log_name(base_offset);
+        let file = store.open(partition, &name, OpenMode::Create).inspect_err(|_| {
+            // It may be there all the same. The segment before goes on meanwhile, and a restart would end it here.
+            let _ = store.delete(partition, &name);
+        })?;
         Ok(Arc::new(Self { base_offset, file, details: Mutex::new(Details::empty()), spans: Mutex::default() }))
     }
 

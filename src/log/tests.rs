@@ -1,8 +1,13 @@
 mod basics;
+mod crash_disk;
 mod damage;
+mod deletion;
 mod durability;
+mod every_fault;
 mod faulty;
+mod holes;
 mod idempotence;
+mod inspect;
 mod reads;
 mod recovery;
 mod retention;

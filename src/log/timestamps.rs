@@ -25,6 +25,7 @@ pub struct TimestampOffset {
 impl PartitionLog {
     /// The first record below the high watermark whose timestamp is at least `timestamp_ms`. Blocks for the disk.
     pub fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimestampOffset>, ReadError> {
+        let _in_use = self.in_use.read();
         let (segments, log_start, high_watermark) = self.snapshot()?;
         for (index, segment) in segments.iter().enumerate() {
             let (max_timestamp_ms, _) = segment.max_timestamp(&*self.store, &self.partition)?;
@@ -51,6 +52,7 @@ impl PartitionLog {
 
     /// The first record with the largest timestamp (ListOffsets with -3, KIP-734). Blocks for the disk.
     pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampOffset>, ReadError> {
+        let _in_use = self.in_use.read();
         let (segments, _, high_watermark) = self.snapshot()?;
         let mut best: Option<(i64, i64, &Arc<Segment>)> = None;
         for segment in &segments {

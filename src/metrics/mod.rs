@@ -19,6 +19,9 @@ pub struct Metrics {
     pub produced_bytes: IntCounter,
     pub fetched_bytes: IntCounter,
     pub fetch_out_of_range: IntCounter,
+    pub appends_refused: IntCounter,
+    pub refuses_writes: IntGauge,
+    pub missing_records: IntGauge,
     storage_bytes: IntGaugeVec,
     storage_entries: IntGaugeVec,
     groups: IntGaugeVec,
@@ -48,6 +51,18 @@ impl Metrics {
             fetch_out_of_range: IntCounter::new(
                 "tidegate_fetch_offset_out_of_range_total",
                 "Partitions of fetches that were answered OFFSET_OUT_OF_RANGE.",
+            )?,
+            appends_refused: IntCounter::new(
+                "tidegate_appends_refused_total",
+                "Record batches that storage did not take: no room, or a failed disk.",
+            )?,
+            refuses_writes: IntGauge::new(
+                "tidegate_storage_refuses_writes",
+                "1 while storage takes no writes; /healthz tells why.",
+            )?,
+            missing_records: IntGauge::new(
+                "tidegate_missing_records",
+                "Offsets missing in the middle of logs, as found at the start.",
             )?,
             storage_bytes: IntGaugeVec::new(
                 Opts::new("tidegate_storage_bytes", "Bytes stored, by kind and backend."),
@@ -106,6 +121,9 @@ impl Metrics {
         registry.register(Box::new(self.produced_bytes.clone()))?;
         registry.register(Box::new(self.fetched_bytes.clone()))?;
         registry.register(Box::new(self.fetch_out_of_range.clone()))?;
+        registry.register(Box::new(self.appends_refused.clone()))?;
+        registry.register(Box::new(self.refuses_writes.clone()))?;
+        registry.register(Box::new(self.missing_records.clone()))?;
         registry.register(Box::new(self.storage_bytes.clone()))?;
         registry.register(Box::new(self.storage_entries.clone()))?;
         registry.register(Box::new(self.groups.clone()))?;

@@ -4,6 +4,7 @@
 //! [`OffsetStorage`] and [`GroupStorage`] are what handlers and tests see of the former.
 
 pub mod disk;
+mod finding;
 mod journaled;
 pub mod memory;
 mod projection;
@@ -12,6 +13,7 @@ mod resharding;
 pub mod segment;
 
 pub use self::{
+    finding::{Finding, Severity},
     journaled::JournaledStorage,
     segment::{FileEntry, OpenMode, SegmentFile, SegmentStore, Volume},
 };

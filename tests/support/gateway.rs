@@ -181,6 +181,11 @@ impl Gateway {
         self.process.as_ref().expect("a gateway of our own").id()
     }
 
+    /// See [`Process::limit_file_size`].
+    pub fn limit_file_size(&self, bytes: Option<u64>) {
+        self.process.as_ref().expect("a gateway of our own").limit_file_size(bytes);
+    }
+
     pub fn resident_kib(&self) -> u64 {
         self.process.as_ref().expect("a gateway of our own").resident_kib()
     }

@@ -13,11 +13,14 @@ mod contents;
 mod engine;
 mod frame;
 mod header;
+mod inspect;
 mod reader;
 mod recover;
 #[cfg(test)]
 mod tests;
 mod writer;
+
+pub use inspect::{JournalInspection, inspect, is_begun};
 
 use std::{
     path::Path,

@@ -27,17 +27,30 @@ impl DataDirLock {
             .truncate(false)
             .open(dir.join(LOCK_FILE))
             .map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(LockError::InUse { dir: dir.to_owned(), holder: holder(&mut file) });
-            }
-            Err(errno) => return Err(failed(errno.into())),
-        }
-        file.set_len(0).map_err(failed)?;
-        file.seek(SeekFrom::Start(0)).map_err(failed)?;
-        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        lock(dir, &mut file, FlockOperation::NonBlockingLockExclusive)?;
+        // Only for the message to a second gateway: a full disk must not keep this one from serving what there is.
+        let _ = file.set_len(0);
+        let _ = file.seek(SeekFrom::Start(0)).and_then(|_| writeln!(file, "{}", std::process::id()));
         Ok(Self { _file: file })
+    }
+
+    /// For those who only look: keeps gateways out, and changes nothing. None where no gateway ever was.
+    pub fn hold(dir: &Path) -> Result<Option<Self>, LockError> {
+        let mut file = match File::open(dir.join(LOCK_FILE)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(LockError::Io { dir: dir.to_owned(), source }),
+        };
+        lock(dir, &mut file, FlockOperation::NonBlockingLockShared)?;
+        Ok(Some(Self { _file: file }))
+    }
+}
+
+fn lock(dir: &Path, file: &mut File, operation: FlockOperation) -> Result<(), LockError> {
+    match flock(&*file, operation) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::InUse { dir: dir.to_owned(), holder: holder(file) }),
+        Err(errno) => Err(LockError::Io { dir: dir.to_owned(), source: errno.into() }),
     }
 }
 
@@ -79,6 +92,20 @@ mod tests {
         assert!(refused.to_string().contains("is in use by another process"), "{refused}");
         drop(first);
         DataDirLock::acquire(&data).unwrap();
+    }
+
+    #[test]
+    fn who_looks_keeps_gateways_out_and_leaves_no_trace() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(DataDirLock::hold(dir.path()).unwrap().is_none());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        let gateway = DataDirLock::acquire(dir.path()).unwrap();
+        assert!(matches!(DataDirLock::hold(dir.path()), Err(LockError::InUse { .. })));
+        drop(gateway);
+        let (first, second) = (DataDirLock::hold(dir.path()).unwrap(), DataDirLock::hold(dir.path()).unwrap());
+        assert!(matches!(DataDirLock::acquire(dir.path()), Err(LockError::InUse { .. })));
+        drop((first, second));
+        DataDirLock::acquire(dir.path()).unwrap();
     }
 
     #[test]

@@ -58,6 +58,14 @@ impl DiskSegments {
         Ok(Self { root, descriptors, redo, deletions: AtomicU64::new(0) })
     }
 
+    /// What is there, for those who only read: creates and removes nothing.
+    pub fn read_only(data_dir: &Path) -> Self {
+        let descriptors = Arc::new(DescriptorCache::new(READ_ONLY_FILES_MAX, false));
+        let root = data_dir.join(TOPICS);
+        let redo = Arc::new(RedoLog::unapplied(data_dir.join(REDO), root.clone()));
+        Self { root, descriptors, redo, deletions: AtomicU64::new(0) }
+    }
+
     /// The directory of a partition, whose name the catalogue has checked; checked again, for a path part must never
     /// leave its directory.
     fn directory(&self, partition: &TopicPartition) -> Result<PathBuf, StorageError> {
@@ -201,12 +209,7 @@ impl SegmentStore for DiskSegments {
         let mut partitions = Vec::new();
         for entry in fs::read_dir(&self.root).map_err(|error| failure("list", &self.root, &error))? {
             let entry = entry.map_err(|error| failure("list", &self.root, &error))?;
-            let name = entry.file_name();
-            let Some((topic, partition)) = name.to_str().and_then(|name| name.rsplit_once('-')) else { continue };
-            match partition.parse() {
-                Ok(partition) if !topic.starts_with(DELETED) => partitions.push(TopicPartition::new(topic, partition)),
-                _ => {}
-            }
+            partitions.extend(entry.file_name().to_str().and_then(parse_directory));
         }
         Ok(partitions)
     }
@@ -226,6 +229,13 @@ impl SegmentStore for DiskSegments {
         }
         Ok(total)
     }
+}
+
+/// The partition that a directory below `topics` holds; none for what is none.
+pub(super) fn parse_directory(name: &str) -> Option<TopicPartition> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    let partition = partition.parse().ok()?;
+    (!topic.starts_with(DELETED)).then(|| TopicPartition::new(topic, partition))
 }
 
 /// An error of the file system as the kind that tells the log what to do.
@@ -283,9 +293,10 @@ fn remove_all(path: &Path) -> Result<(), StorageError> {
     }
 }
 
-const TOPICS: &str = "topics";
 const REDO: &str = "redo";
+pub(super) const TOPICS: &str = "topics";
 /// Prefix of directories that are being deleted; no topic name with a partition begins like it and parses.
-const DELETED: &str = ".deleted-";
+pub(super) const DELETED: &str = ".deleted-";
 const TEMPORARY: &str = ".tmp";
+const READ_ONLY_FILES_MAX: usize = 8;
 const TOPIC_BYTES_MAX: usize = 249;

@@ -34,7 +34,13 @@ pub(super) struct ActiveLog {
 /// Reads the journal in `dir`, or begins one; removes what a crash left unfinished. `salt` is used for a new file.
 pub(super) fn recover(files: &Files, dir: &Path, salt: u32) -> Result<Recovered, StorageError> {
     create_dir(files, dir)?;
-    let mut listing = list(files, dir)?;
+    let mut listing = Listing::of(dir)?;
+    for path in &listing.unfinished {
+        files.remove(path)?;
+    }
+    for path in &listing.foreign {
+        tracing::warn!(file = %path.display(), "passed over a file that is not the journal's");
+    }
     let Some(set) = listing.supersede()? else {
         let active = prepare_log(files, dir, salt)?.publish(files, dir, FIRST_SEQUENCE)?;
         return Ok(Recovered { fold: Fold::new(), set: FileSet::default(), active });
@@ -87,8 +93,7 @@ fn open_active(
     if let Some(what) = log.broken {
         let tail = examine_tail(path, log.salt, log.offset, *next_sequence)?;
         if let Some(proof_at) = tail.proof_at {
-            let what = format!("{what}, and the frame at byte {proof_at} was written after this one was durable");
-            return Err(corrupt(path, log.offset, &what));
+            return Err(corrupt(path, log.offset, &contradiction(what, proof_at)));
         }
         if tail.written_bytes > 0 {
             tracing::warn!(
@@ -103,21 +108,54 @@ fn open_active(
     Ok(ActiveLog { file, salt: log.salt, end: log.offset, next_sequence: *next_sequence })
 }
 
+/// Why what does not read is damage and no torn tail.
+pub(super) fn contradiction(what: &str, proof_at: u64) -> String {
+    format!("{what}, and the frame at byte {proof_at} was written after this one was durable")
+}
+
 /// The journal files of a directory.
 #[derive(Debug, Default)]
-struct Listing {
+pub(super) struct Listing {
     /// Each with its sequence, ascending.
     snapshots: Vec<(u64, PathBuf)>,
     logs: Vec<(u64, PathBuf)>,
+    /// What a crash left of files that were not complete.
+    pub(super) unfinished: Vec<PathBuf>,
+    /// What is not the journal's.
+    pub(super) foreign: Vec<PathBuf>,
     /// After [`supersede`](Self::supersede): the newest log, and what the newest snapshot replaces.
-    active: PathBuf,
-    superseded: Vec<PathBuf>,
+    pub(super) active: PathBuf,
+    pub(super) superseded: Vec<PathBuf>,
 }
 
 impl Listing {
+    /// Looks at names only.
+    pub(super) fn of(dir: &Path) -> Result<Self, StorageError> {
+        let unreadable = |error: io::Error| io_error("list", dir, &error);
+        let mut listing = Self::default();
+        for entry in fs::read_dir(dir).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            match parse_name(&path) {
+                Some((FileKind::Snapshot, sequence)) => listing.snapshots.push((sequence, path)),
+                Some((FileKind::Log, sequence)) => listing.logs.push((sequence, path)),
+                None if path.extension().is_some_and(|extension| extension == EXTENSION_UNFINISHED) => {
+                    listing.unfinished.push(path);
+                }
+                None => listing.foreign.push(path),
+            }
+        }
+        listing.snapshots.sort();
+        listing.logs.sort();
+        Ok(listing)
+    }
+
+    pub(super) fn has_files(&self) -> bool {
+        !self.logs.is_empty() || !self.snapshots.is_empty()
+    }
+
     /// Takes the files apart into those that count, the newest log, and those that a snapshot has replaced. None when
     /// there is no file at all.
-    fn supersede(&mut self) -> Result<Option<FileSet>, StorageError> {
+    pub(super) fn supersede(&mut self) -> Result<Option<FileSet>, StorageError> {
         let snapshot = self.snapshots.pop();
         self.superseded.extend(self.snapshots.drain(..).map(|(_, path)| path));
         if let Some((sequence, path)) = &snapshot {
@@ -137,25 +175,6 @@ impl Listing {
         let sealed = self.logs.drain(..).map(|(_, path)| stored(path)).collect::<Result<_, _>>()?;
         Ok(Some(FileSet { snapshot, sealed }))
     }
-}
-
-fn list(files: &Files, dir: &Path) -> Result<Listing, StorageError> {
-    let unreadable = |error: io::Error| io_error("list", dir, &error);
-    let mut listing = Listing::default();
-    for entry in fs::read_dir(dir).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        match parse_name(&path) {
-            Some((FileKind::Snapshot, sequence)) => listing.snapshots.push((sequence, path)),
-            Some((FileKind::Log, sequence)) => listing.logs.push((sequence, path)),
-            None if path.extension().is_some_and(|extension| extension == EXTENSION_UNFINISHED) => {
-                files.remove(&path)?;
-            }
-            None => tracing::warn!(file = %path.display(), "passed over a file that is not the journal's"),
-        }
-    }
-    listing.snapshots.sort();
-    listing.logs.sort();
-    Ok(listing)
 }
 
 /// Creates `dir` and makes it durable.

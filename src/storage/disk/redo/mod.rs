@@ -68,8 +68,13 @@ impl RedoLog {
     /// Brings the files under `root` up to what is noted in `dir`, which is empty then, and created when missing.
     pub(super) fn open(dir: PathBuf, root: PathBuf, files: Files) -> Result<Self, StorageError> {
         apply::apply_all(&dir, &root, &files)?;
+        Ok(Self { files, ..Self::unapplied(dir, root) })
+    }
+
+    /// Leaves what is noted as it is: for those who only read.
+    pub(super) fn unapplied(dir: PathBuf, root: PathBuf) -> Self {
         let inner = Inner { current: None, settling: None, next_number: 1, frame: FrameBuilder::default() };
-        Ok(Self { files, dir, root, inner: Mutex::new(inner) })
+        Self { files: Files::default(), dir, root, inner: Mutex::new(inner) }
     }
 
     /// Makes `tails` durable. After an error none of them may be taken for durable, and until [`mend`](Self::mend) worked
