@@ -62,6 +62,7 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     let checked = Arc::clone(&broker);
     tokio::task::spawn_blocking(move || checked.check_logs());
     let retention = tokio::spawn(enforce_retention(Arc::clone(&broker)));
+    let progress = tokio::spawn(note_progress(Arc::clone(&broker)));
     let served = tokio::spawn(listener.run(gateway, stopped));
     admin.set_ready(Arc::clone(&broker));
     info!(kafka = %addresses.kafka, admin = %addresses.admin, storage = backend_name(settings.storage), "serving");
@@ -76,6 +77,7 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
         error!(%error, "the listener failed");
     }
     retention.abort();
+    progress.abort();
     broker.close().await;
     storage.journal.close().await.context("cannot close the journal")?;
     admin_server.abort();
@@ -193,6 +195,17 @@ async fn enforce_retention(broker: Arc<Broker>) {
     }
 }
 
+/// Keeps short what a start after a kill has to read.
+async fn note_progress(broker: Arc<Broker>) {
+    let mut rounds = tokio::time::interval(PROGRESS_PERIOD);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let broker = Arc::clone(&broker);
+        let _ = tokio::task::spawn_blocking(move || broker.note_progress()).await;
+    }
+}
+
 fn backend_name(storage: StorageKind) -> &'static str {
     match storage {
         StorageKind::Memory => "memory",
@@ -227,4 +240,5 @@ impl StopSignals {
 
 /// Segments that are held open; a quarter of the usual limit of descriptors, the rest is for connections.
 const OPEN_FILES_MAX: usize = 4096;
+const PROGRESS_PERIOD: Duration = Duration::from_secs(10);
 const FIRST_RETENTION_AFTER: Duration = Duration::from_secs(30);

@@ -53,3 +53,4 @@ pub(super) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// Where it is, missing offsets mean nothing.
 pub(super) const CLEANER_POINT: &str = "cleaner-offset-checkpoint";
 pub(super) const CHECKPOINT: &str = "recovery-checkpoint";
+pub(super) const PROGRESS: &str = "recovery-progress";

@@ -9,9 +9,10 @@ use tokio::sync::oneshot;
 use super::{
     checkpoint::{Checkpoint, Point},
     error::LogError,
-    files::{CHECKPOINT, LEADER_EPOCHS, PARTITION_METADATA, partition_metadata, snapshot_name},
+    files::{CHECKPOINT, LEADER_EPOCHS, PARTITION_METADATA, PROGRESS, partition_metadata, snapshot_name},
     flush_queue,
     partition::{PartitionLog, State, Status},
+    progress::{PROGRESS_BYTES, unnoted_bytes},
     read::Hints,
     recovery,
     segment::Segment,
@@ -151,7 +152,8 @@ impl PartitionLog {
             Status::Open => {
                 let is_behind =
                     self.context.durability == Durability::Sync && state.high_watermark.offset < state.end.offset;
-                is_behind || state.rolled.is_some()
+                let is_far = self.context.durability == Durability::Os && unnoted_bytes(state) >= PROGRESS_BYTES;
+                is_behind || is_far || state.rolled.is_some()
             }
         }
     }
@@ -202,7 +204,7 @@ impl PartitionLog {
         let (from, to) = (state.durable, state.end);
         let is_small = from.segment == to.segment && to.position.saturating_sub(from.position) <= TAIL_BYTES_MAX;
         // Now and then the segment itself is synced, and a checkpoint written.
-        let is_checkpoint_due = checkpoint_distance(&state, to) >= CHECKPOINT_BYTES;
+        let is_checkpoint_due = state.last_checkpoint.bytes_to(to) >= CHECKPOINT_BYTES;
         let segment = state.segments.last().filter(|_| is_plain && is_small && !is_checkpoint_due)?;
         Some(TailFlush { segment: Arc::clone(segment), from: from.position, to })
     }
@@ -235,6 +237,9 @@ impl PartitionLog {
         };
         let Some(target) = target else {
             drop(state);
+            if let Err(error) = self.note_progress(PROGRESS_BYTES) {
+                tracing::warn!(partition = %self.partition, %error, "the next start has more to read");
+            }
             return self.next_flush();
         };
         let flush = self.plan(&mut state, target, false);
@@ -269,7 +274,7 @@ impl PartitionLog {
         };
         let segments = state.segments.iter().filter(is_covered).map(Arc::clone).collect();
         let mut checkpoint = state.rolled.take();
-        if (with_checkpoint || checkpoint_distance(state, target) >= CHECKPOINT_BYTES)
+        if (with_checkpoint || state.last_checkpoint.bytes_to(target) >= CHECKPOINT_BYTES)
             && target == state.end
             && let Some(active) = state.segments.last()
         {
@@ -401,6 +406,7 @@ impl PartitionLog {
                 state.producers = recovered.producers;
                 state.epochs = recovered.epochs;
                 state.rolled = None;
+                state.noted = state.last_checkpoint;
                 state.directory_dirty = true;
                 *self.hints.lock() = Hints::default();
                 tracing::info!(partition = %self.partition, log_end = keep.offset, "the log takes writes again");
@@ -413,6 +419,8 @@ impl PartitionLog {
     }
 
     fn cut(&self, segments: &[Arc<Segment>], keep: Point) -> Result<(), StorageError> {
+        // It may know of what is cut off, and other records will be there.
+        self.store.delete(&self.partition, PROGRESS)?;
         for segment in segments.iter().rev() {
             if segment.base_offset > keep.segment {
                 segment.delete(&*self.store, &self.partition)?;
@@ -421,14 +429,6 @@ impl PartitionLog {
             }
         }
         self.store.sync_directory(&self.partition)
-    }
-}
-
-/// Bytes of records since the last checkpoint, in the active segment.
-fn checkpoint_distance(state: &State, end: Point) -> u64 {
-    match state.last_checkpoint {
-        last if last.segment == end.segment => end.position.saturating_sub(last.position),
-        _ => end.position,
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     checkpoint::Checkpoint,
     epochs::LeaderEpochs,
     files::{
-        CHECKPOINT, CLEANER_POINT, LEADER_EPOCHS, PARTITION_METADATA, index_name, log_name, offset_of,
+        CHECKPOINT, CLEANER_POINT, LEADER_EPOCHS, PARTITION_METADATA, PROGRESS, index_name, log_name, offset_of,
         parse_partition_metadata, snapshot_name, time_index_name,
     },
     producers::Producers,
@@ -121,7 +121,7 @@ impl Inspection<'_> {
                 Some(_) => self.note(name, "is the index of no segment", "passed over"),
                 None if offset_of(name, "snapshot").is_some() => self.producer_snapshot(name, bases)?,
                 None if name == LEADER_EPOCHS => self.epochs()?,
-                None if [CHECKPOINT, CLEANER_POINT, PARTITION_METADATA].contains(&name) => {}
+                None if [CHECKPOINT, CLEANER_POINT, PARTITION_METADATA, PROGRESS].contains(&name) => {}
                 None if name.ends_with(".tmp") => self.note(name, "is not complete", "removed at the start"),
                 None => self.note(name, "belongs to nothing", "passed over"),
             }

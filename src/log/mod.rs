@@ -19,6 +19,7 @@ mod index;
 mod inspect;
 mod partition;
 mod producers;
+mod progress;
 mod read;
 mod recovery;
 mod retention;

@@ -75,6 +75,8 @@ pub(super) struct State {
     /// Everything before it does so in its own segment; what lies between may be elsewhere in the store still.
     pub(super) settled: Point,
     pub(super) last_checkpoint: Point,
+    /// How far the last note of progress says that the log has come.
+    pub(super) noted: Point,
     pub(super) producers: Producers,
     pub(super) epochs: LeaderEpochs,
     pub(super) status: Status,
@@ -156,14 +158,16 @@ impl PartitionLog {
         let end = recovered.end;
         let mut producers = recovered.producers;
         producers.expire(context.clock.wall_ms(), context.producer_expiration_ms);
-        let is_scanned = recovered.scanned_bytes > 0;
+        let is_durable = recovered.scanned_from == recovered.checkpoint && recovered.scanned_bytes == 0;
+        let durable = if is_durable { end } else { recovered.checkpoint };
         let state = State {
             log_start: recovered.log_start,
             end,
             high_watermark: end,
-            durable: if is_scanned { recovered.checkpoint } else { end },
-            settled: if is_scanned { recovered.checkpoint } else { end },
+            durable,
+            settled: durable,
             last_checkpoint: recovered.checkpoint,
+            noted: recovered.scanned_from,
             producers,
             epochs: recovered.epochs,
             status: Status::Open,
@@ -194,7 +198,7 @@ impl PartitionLog {
         let is_much = recovered.scanned_bytes >= CHECKPOINT_WORTH_BYTES;
         match log.context.durability {
             // What a killed process had written is visible now; it must not vanish with a power cut after that.
-            Durability::Sync if is_scanned => log.flush_now(is_much).map_err(storage)?,
+            Durability::Sync if !is_durable => log.flush_now(is_much).map_err(storage)?,
             Durability::Os if is_much => log.checkpoint_later(),
             _ => {}
         }

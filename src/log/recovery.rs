@@ -7,8 +7,11 @@ use super::{
     checkpoint::{Checkpoint, Point},
     config::LogConfig,
     epochs::LeaderEpochs,
-    files::{CHECKPOINT, LEADER_EPOCHS, PARTITION_METADATA, offset_of, parse_partition_metadata, snapshot_name},
+    files::{
+        CHECKPOINT, LEADER_EPOCHS, PARTITION_METADATA, PROGRESS, offset_of, parse_partition_metadata, snapshot_name,
+    },
     producers::Producers,
+    progress,
     scan::{Expected, Scanner, Step},
     segment::{IndexMark, Segment},
 };
@@ -25,8 +28,10 @@ pub(super) struct Recovered {
     pub(super) segments: Vec<Arc<Segment>>,
     pub(super) log_start: i64,
     pub(super) end: Point,
-    /// Where the scan began.
+    /// What lies before it survives a power cut.
     pub(super) checkpoint: Point,
+    /// Where the scan began.
+    pub(super) scanned_from: Point,
     pub(super) producers: Producers,
     pub(super) epochs: LeaderEpochs,
     pub(super) scanned_bytes: u64,
@@ -60,7 +65,7 @@ pub(super) fn recover(
     let segments =
         bases.iter().map(|base| Segment::sealed(store, partition, *base)).collect::<Result<Vec<_>, StorageError>>()?;
     let Some(first) = bases.first().copied() else { return Ok(Recovered::empty(log_start_floor)) };
-    let start = starting_point(store, partition, &segments, &files)?;
+    let Start { checkpoint, from: start } = starting_point(store, partition, &segments, &files)?;
     let stored_epochs = store.read_whole(partition, LEADER_EPOCHS)?.and_then(|text| LeaderEpochs::parse(&text));
     let are_epochs_known = stored_epochs.as_ref().is_some_and(|epochs| epochs.latest().is_some());
     let mut epochs = stored_epochs.unwrap_or_default();
@@ -102,7 +107,8 @@ pub(super) fn recover(
         segments,
         log_start: log_start_floor.max(first),
         end,
-        checkpoint: start.point,
+        checkpoint,
+        scanned_from: start.point,
         producers: recovery.producers,
         epochs: recovery.epochs,
         scanned_bytes: recovery.scanned_bytes,
@@ -118,6 +124,7 @@ impl Recovered {
             log_start: start,
             end,
             checkpoint: end,
+            scanned_from: end,
             producers: Producers::default(),
             epochs: LeaderEpochs::default(),
             scanned_bytes: 0,
@@ -135,42 +142,55 @@ fn first_epoch(segments: &[Arc<Segment>]) -> Result<Option<i32>, StorageError> {
     Ok(None)
 }
 
-/// Where to begin: the checkpoint when it fits the files, else the first segment.
+/// Where a recovery begins.
+struct Start {
+    checkpoint: Point,
+    from: Checkpoint,
+}
+
+/// The note of progress when it is of this boot, else the checkpoint, when they fit the files; else the first segment.
 fn starting_point(
     store: &dyn SegmentStore,
     partition: &TopicPartition,
     segments: &[Arc<Segment>],
     files: &[FileEntry],
-) -> Result<Checkpoint, StorageError> {
-    let stored = match files.iter().any(|file| file.name == CHECKPOINT) {
+) -> Result<Start, StorageError> {
+    let has = |name| files.iter().any(|file| file.name == name);
+    let stored = match has(CHECKPOINT) {
         true => store.read_whole(partition, CHECKPOINT)?.and_then(|contents| Checkpoint::parse(&contents)),
         false => None,
     };
-    if let Some(checkpoint) = stored {
-        let point = checkpoint.point;
+    let base = segments.first().map_or(0, |segment| segment.base_offset);
+    let first = Point { offset: base, segment: base, position: 0 };
+    let segment_of = |point: Point| {
         let segment = segments.iter().find(|segment| segment.base_offset == point.segment);
-        match segment {
-            Some(segment) if segment.file.size_bytes() >= point.position => {
-                let is_usable = point.position == 0 || segment.resume(store, partition, &checkpoint.index)?;
-                if is_usable {
-                    return Ok(checkpoint);
-                }
-                tracing::warn!(%partition, segment = point.segment, "an index is damaged, reading the segment again");
-            }
-            _ => tracing::error!(
+        segment.filter(|segment| segment.file.size_bytes() >= point.position)
+    };
+    let checkpoint = stored.as_ref().map(|stored| stored.point).filter(|point| segment_of(*point).is_some());
+    let checkpoint = checkpoint.unwrap_or(first);
+    let noted = if has(PROGRESS) { progress::read(store, partition)? } else { None };
+    // An older one may speak of segments that were compacted since.
+    let noted = noted.filter(|noted| stored.as_ref().is_none_or(|stored| noted.point.offset >= stored.point.offset));
+    for candidate in noted.into_iter().chain(stored) {
+        let point = candidate.point;
+        let Some(segment) = segment_of(point) else {
+            tracing::error!(
                 %partition, segment = point.segment, checkpoint_offset = point.offset,
-                "records are missing at the end: they were durable, and their file is not there"
-            ),
+                "records are missing at the end: they were written, and are not there"
+            );
+            continue;
+        };
+        if point.position == 0 || segment.resume(store, partition, &candidate.index)? {
+            return Ok(Start { checkpoint, from: candidate });
         }
+        tracing::warn!(%partition, segment = point.segment, "an index is damaged, reading more of the records again");
     }
     // Without a checkpoint every segment is looked at; producers that wrote before the first are in its snapshot.
-    let base = segments.first().map_or(0, |segment| segment.base_offset);
     let producers = match store.read_whole(partition, &snapshot_name(base))? {
         Some(contents) => Producers::parse_snapshot(&contents).unwrap_or_default(),
         None => Producers::default(),
     };
-    let point = Point { offset: base, segment: base, position: 0 };
-    Ok(Checkpoint { point, index: IndexMark::EMPTY, producers })
+    Ok(Start { checkpoint, from: Checkpoint { point: first, index: IndexMark::EMPTY, producers } })
 }
 
 struct Recovery<'a> {

@@ -8,6 +8,7 @@ mod faulty;
 mod holes;
 mod idempotence;
 mod inspect;
+mod progress;
 mod reads;
 mod recovery;
 mod retention;

@@ -65,6 +65,12 @@ pub trait SegmentStore: Send + Sync + 'static {
     /// Bytes of all files; the heap's for the memory backend, which has a cap.
     fn size_bytes(&self) -> Result<u64, StorageError>;
 
+    /// Names the stretch of time in which what was written stays readable though it was not synced: until the machine goes
+    /// down. None where that cannot be told.
+    fn boot_id(&self) -> Option<&str> {
+        None
+    }
+
     /// Room of the volume that holds the files; none where there is none.
     fn volume(&self) -> Option<Volume> {
         None

@@ -31,6 +31,7 @@ pub struct DiskSegments {
     root: PathBuf,
     descriptors: Arc<DescriptorCache>,
     redo: Arc<RedoLog>,
+    boot_id: Option<String>,
     deletions: AtomicU64,
 }
 
@@ -55,7 +56,7 @@ impl DiskSegments {
         }
         let redo = Arc::new(RedoLog::open(data_dir.join(REDO), root.clone(), Files::default())?);
         let descriptors = Arc::new(DescriptorCache::new(open_files_max, durability == Durability::Sync));
-        Ok(Self { root, descriptors, redo, deletions: AtomicU64::new(0) })
+        Ok(Self { root, descriptors, redo, boot_id: boot_id(), deletions: AtomicU64::new(0) })
     }
 
     /// What is there, for those who only read: creates and removes nothing.
@@ -63,7 +64,7 @@ impl DiskSegments {
         let descriptors = Arc::new(DescriptorCache::new(READ_ONLY_FILES_MAX, false));
         let root = data_dir.join(TOPICS);
         let redo = Arc::new(RedoLog::unapplied(data_dir.join(REDO), root.clone()));
-        Self { root, descriptors, redo, deletions: AtomicU64::new(0) }
+        Self { root, descriptors, redo, boot_id: boot_id(), deletions: AtomicU64::new(0) }
     }
 
     /// The directory of a partition, whose name the catalogue has checked; checked again, for a path part must never
@@ -214,6 +215,10 @@ impl SegmentStore for DiskSegments {
         Ok(partitions)
     }
 
+    fn boot_id(&self) -> Option<&str> {
+        self.boot_id.as_deref()
+    }
+
     fn volume(&self) -> Option<Volume> {
         let volume = rustix::fs::statvfs(&self.root).ok()?;
         Some(Volume {
@@ -280,6 +285,12 @@ fn create(path: &Path) -> Result<(), StorageError> {
         (result, _) => result,
     };
     result.map(drop).map_err(|error| failure("create", path, &error))
+}
+
+/// Of the kernel that runs; see proc_sys_kernel(5).
+fn boot_id() -> Option<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
 fn sync_path(path: &Path) -> Result<(), StorageError> {
