@@ -39,8 +39,8 @@ pub struct Inspected {
     pub bytes: u64,
 }
 
-/// Checks what `store` has of `partition`; `topic` is none when the catalogue cannot be read. An error means that a file
-/// could not be read; everything else is a finding.
+/// Checks what `store` has of `partition`; `topic` is none when the catalogue cannot be read. An error means that a
+/// file could not be read; everything else is a finding.
 pub fn inspect(
     store: &dyn SegmentStore,
     partition: &TopicPartition,
