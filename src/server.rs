@@ -127,8 +127,8 @@ impl Storage {
     }
 }
 
-/// Records without a journal belong to no topic, and a start removes such. That must not be what the loss of a directory
-/// ends in.
+/// Records without a journal belong to no topic, and a start removes such. That must not be what the loss of a
+/// directory ends in.
 fn refuse_to_forget(data_dir: &Path) -> anyhow::Result<()> {
     let topics = data_dir.join("topics");
     if journal::is_begun(data_dir)? || !topics.is_dir() {
@@ -214,8 +214,8 @@ fn backend_name(storage: StorageKind) -> &'static str {
     }
 }
 
-/// A write beyond the limit of file sizes (`ulimit -f`) is an error, as one to a full disk, and not the end: by default the
-/// signal that comes with it kills the process. A handler, once there, stays.
+/// A write beyond the limit of file sizes (`ulimit -f`) is an error, as one to a full disk, and not the end: by
+/// default the signal that comes with it kills the process. A handler, once there, stays.
 fn survive_file_size_limit() -> std::io::Result<()> {
     signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
 }

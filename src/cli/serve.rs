@@ -29,8 +29,8 @@ pub(super) fn run(flags: &ServeFlags) -> ExitCode {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
-        // A line that cannot be written is lost. Complaining about it on stderr, where it failed, would panic, and a log
-        // file on a full disk would end what keeps the records.
+        // A line that cannot be written is lost. Complaining about it on stderr, where it failed, would panic, and a
+        // log file on a full disk would end what keeps the records.
         .log_internal_errors(false)
         .init();
     match serve(settings) {

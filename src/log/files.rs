@@ -49,8 +49,8 @@ pub(super) fn parse_partition_metadata(contents: &[u8]) -> Option<TopicId> {
 
 pub(super) const PARTITION_METADATA: &str = "partition.metadata";
 pub(super) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
-/// Compaction's own; written before it replaces the first segment, and it stays when the topic's policy becomes `delete`.
-/// Where it is, missing offsets mean nothing.
+/// Compaction's own; written before it replaces the first segment, and it stays when the topic's policy becomes
+/// `delete`. Where it is, missing offsets mean nothing.
 pub(super) const CLEANER_POINT: &str = "cleaner-offset-checkpoint";
 pub(super) const CHECKPOINT: &str = "recovery-checkpoint";
 pub(super) const PROGRESS: &str = "recovery-progress";

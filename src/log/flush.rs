@@ -44,6 +44,8 @@ struct Flush {
     target: Point,
     segments: Vec<Arc<Segment>>,
     checkpoint: Option<Box<Checkpoint>>,
+    /// Those whose indexes no checkpoint has vouched for yet, and this one does.
+    indexed: Vec<Arc<Segment>>,
     directory: Option<String>,
 }
 
@@ -287,7 +289,12 @@ impl PartitionLog {
             }
         }
         let directory = std::mem::take(&mut state.directory_dirty).then(|| state.epochs.encode());
-        Flush { target, segments, checkpoint, directory }
+        let is_vouched_for = |segment: &&Arc<Segment>| {
+            let up_to = checkpoint.as_ref().map(|checkpoint| checkpoint.point.segment);
+            up_to.is_some_and(|up_to| (state.last_checkpoint.segment..=up_to).contains(&segment.base_offset))
+        };
+        let indexed = state.segments.iter().filter(is_vouched_for).map(Arc::clone).collect();
+        Flush { target, segments, checkpoint, indexed, directory }
     }
 
     fn run(&self, flush: &Flush) -> Result<(), StorageError> {
@@ -305,7 +312,7 @@ impl PartitionLog {
             segment.file.sync()?;
         }
         if let Some(checkpoint) = &flush.checkpoint
-            && let Err(error) = self.store_checkpoint(checkpoint, &flush.segments)
+            && let Err(error) = self.store_checkpoint(checkpoint, &flush.indexed)
         {
             // It only spares the next start some work.
             tracing::warn!(partition = %self.partition, %error, "no checkpoint was written");
@@ -406,7 +413,8 @@ impl PartitionLog {
                 state.producers = recovered.producers;
                 state.epochs = recovered.epochs;
                 state.rolled = None;
-                state.noted = state.last_checkpoint;
+                state.last_checkpoint = recovered.checkpoint;
+                state.noted = recovered.scanned_from;
                 state.directory_dirty = true;
                 *self.hints.lock() = Hints::default();
                 tracing::info!(partition = %self.partition, log_end = keep.offset, "the log takes writes again");

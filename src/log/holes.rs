@@ -14,8 +14,8 @@ use crate::storage::StorageError;
 
 impl PartitionLog {
     /// The offsets that are missing between two segments; reads go on behind them, as Kafka's do. A log that is or was
-    /// compacted has such gaps by design, and damaged bytes are no gap: reads tell of those. Looks at the last few batches
-    /// of each segment; blocks for the disk.
+    /// compacted has such gaps by design, and damaged bytes are no gap: reads tell of those. Looks at the last few
+    /// batches of each segment; blocks for the disk.
     pub fn holes(&self) -> Result<Vec<RangeInclusive<i64>>, LogError> {
         let storage = |source| LogError::Storage { partition: self.partition.clone(), source };
         let (segments, log_start) = {

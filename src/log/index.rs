@@ -123,8 +123,8 @@ impl<E: Entry> SparseIndex<E> {
         }
         let parts = [IoSlice::new(&bytes)];
         match file.append(&parts) {
-            // A write or a sync failed before this one: what it left is cut off, or the index would take no more entries,
-            // and its segment could never end.
+            // A write or a sync failed before this one: what it left is cut off, or the index would take no more
+            // entries, and its segment could never end.
             Err(StorageError::Unavailable(_)) => {
                 file.truncate(self.flushed * E::SIZE as u64)?;
                 file.append(&parts)?;

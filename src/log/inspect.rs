@@ -39,8 +39,8 @@ pub struct Inspected {
     pub bytes: u64,
 }
 
-/// Checks what `store` has of `partition`; `topic` is none when the catalogue cannot be read. An error means that a file
-/// could not be read; everything else is a finding.
+/// Checks what `store` has of `partition`; `topic` is none when the catalogue cannot be read. An error means that a
+/// file could not be read; everything else is a finding.
 pub fn inspect(
     store: &dyn SegmentStore,
     partition: &TopicPartition,
@@ -51,7 +51,8 @@ pub fn inspect(
     let has_mark = files.iter().any(|file| file.name == CLEANER_POINT);
     let is_compacted = has_mark || topic.is_none_or(|topic| topic.is_compacted);
     let done = Inspected::default();
-    let mut inspection = Inspection { store, partition, report, is_compacted, epochs: None, done };
+    let was_flushed = files.iter().any(|file| file.name == CHECKPOINT);
+    let mut inspection = Inspection { store, partition, report, is_compacted, was_flushed, epochs: None, done };
     if inspection.belongs_to_another(topic)? {
         return Ok(inspection.done);
     }
@@ -88,6 +89,8 @@ struct Inspection<'a> {
     partition: &'a TopicPartition,
     report: &'a mut dyn FnMut(Finding),
     is_compacted: bool,
+    /// The small files beside the records were durable once.
+    was_flushed: bool,
     /// What the batches' headers must say, outside of their checksums.
     epochs: Option<LeaderEpochs>,
     done: Inspected,
@@ -101,7 +104,7 @@ impl Inspection<'_> {
             return Ok(false);
         };
         match (parse_partition_metadata(&metadata), topic) {
-            (None, _) => self.damage(PARTITION_METADATA, None, "cannot be read", "ignored, and written again"),
+            (None, _) => self.unreadable(PARTITION_METADATA, "ignored, and written again"),
             (Some(found), Some(topic)) if found != topic.topic_id => {
                 let what = format!("these are records of topic id {found}, and the topic has id {}", topic.topic_id);
                 self.note(PARTITION_METADATA, what, "the directory is removed at the start");
@@ -144,7 +147,7 @@ impl Inspection<'_> {
         let contents = self.store.read_whole(self.partition, LEADER_EPOCHS)?.unwrap_or_default();
         match LeaderEpochs::parse(&contents) {
             Some(epochs) => self.epochs = Some(epochs).filter(|epochs| epochs.latest().is_some()),
-            None => self.damage(LEADER_EPOCHS, None, "cannot be read", "made again from the records"),
+            None => self.unreadable(LEADER_EPOCHS, "made again from the records"),
         }
         Ok(())
     }
@@ -176,6 +179,14 @@ impl Inspection<'_> {
             }
         }
         Ok(Some(checkpoint))
+    }
+
+    /// A small file that a power cut spoils only before the first flush.
+    fn unreadable(&mut self, name: &str, outcome: &'static str) {
+        match self.was_flushed {
+            true => self.damage(name, None, "cannot be read", outcome),
+            false => self.note(name, "cannot be read", outcome),
+        }
     }
 
     fn note(&mut self, name: &str, what: impl Into<Cow<'static, str>>, outcome: &'static str) {

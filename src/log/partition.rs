@@ -51,8 +51,8 @@ pub struct PartitionLog {
     /// `state`, never after it.
     pub(super) appending: Mutex<()>,
     pub(super) state: Mutex<State>,
-    /// Held by whoever reads or removes files of the log. A deletion waits for all of them once: what comes after that finds
-    /// the log closed, and never a file of a new topic that has the same name. Taken before the other two.
+    /// Held by whoever reads or removes files of the log. A deletion waits for all of them once: what comes after that
+    /// finds the log closed, and never a file of a new topic that has the same name. Taken before the other two.
     pub(super) in_use: RwLock<()>,
     /// Told when a flush has ended.
     pub(super) flushed: Condvar,

@@ -68,7 +68,7 @@ impl Inspection<'_> {
             if position < file.size_bytes() { self.walk(&mut walk, &*file, position..u64::MAX)? } else { position };
         self.end_of(&mut walk, &*file, end);
         let next = walk.expected.unwrap_or(base);
-        walk.indexes.finish(self, upper.is_some() && walk.is_whole)?;
+        walk.indexes.finish(self, upper.is_some() && walk.is_whole && mark.is_none())?;
         Ok(next)
     }
 

@@ -138,7 +138,8 @@ fn closed_files(directory: &std::path::Path) -> (Bench, Arc<PartitionLog>, Arc<I
     (bench, log, before)
 }
 
-/// Deletes the topic and creates it again, with other records, in a thread of its own; waits for that only for a moment.
+/// Deletes the topic and creates it again, with other records, in a thread of its own; waits for that only for a
+/// moment.
 fn replaces_topic(
     bench: &Bench,
     log: &Arc<PartitionLog>,

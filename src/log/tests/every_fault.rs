@@ -179,10 +179,17 @@ fn try_one(durability: Durability, faults: &[(usize, Fault)], cuts: &[Cut], note
         life.check(log, true, note);
     }
     life.log = None;
+    // A failed sync of an index loses entries that a later one vouches for; look-ups do without them.
+    let done = disk.operations();
+    let has_lost_entries =
+        faults.iter().filter_map(|(at, _)| done.get(*at)).any(|it| it.starts_with("sync") && it.ends_with("index"));
     for &cut in cuts {
         let note = format!("{note}, then {cut:?} is kept");
         let mut bench = life.bench.clone();
         bench.store = Arc::new(disk.after(cut));
+        if !has_lost_entries {
+            assert_undamaged(&bench, &note);
+        }
         let log = bench.open();
         life.check(&log, false, &note);
         if life.answers.sequence > 0 {
@@ -235,7 +242,7 @@ fn a_fault_in_the_repair_of_a_fault_loses_nothing_either() {
     for (at, operation) in operations.iter().enumerate() {
         let is_write = operation.starts_with("append to") || operation.starts_with("sync");
         for (first, distance, second) in
-            (1..8).flat_map(|distance| SECOND_FAULTS.map(|(first, second)| (first, distance, second)))
+            (1..6).flat_map(|distance| SECOND_FAULTS.map(|(first, second)| (first, distance, second)))
         {
             if is_write {
                 let note = format!("{first:?} at {at}: {operation}, {second:?} {distance} later");
@@ -250,7 +257,7 @@ fn a_fault_in_the_repair_of_a_fault_loses_nothing_either() {
 fn a_start_that_is_cut_short_by_another_crash_loses_nothing() {
     let cuts = [Cut::Nothing, Cut::Halves];
     let mut interrupted = 0;
-    for at in (0..operations(Durability::Sync).len()).step_by(3) {
+    for at in (0..operations(Durability::Sync).len()).step_by(5) {
         let disk = CrashDisk::default();
         disk.plan(at, Fault::Crashes);
         let mut life = Life::new(&disk, Durability::Sync);

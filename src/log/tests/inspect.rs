@@ -60,6 +60,26 @@ fn a_flipped_bit_in_any_byte_of_the_records_is_found() {
 }
 
 #[test]
+fn a_checkpoint_that_lags_behind_is_no_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::disk(directory.path());
+    bench.config.segment_bytes = 1_500;
+    bench.config.index_interval_bytes = 100;
+    let checkpoint = directory.path().join("topics/orders-3/recovery-checkpoint");
+    let log = bench.open();
+    (0..4).for_each(|index| _ = log.append(batch_at(NOW_MS + index, 1, 100), 0).unwrap());
+    log.close().unwrap();
+    let early = fs::read(&checkpoint).unwrap();
+    let log = bench.open();
+    (4..30).for_each(|index| _ = log.append(batch_at(NOW_MS + index, 1, 100), 0).unwrap());
+    assert!(log.segment_count() > 2);
+    drop(log);
+    fs::write(&checkpoint, early).unwrap();
+    assert_undamaged(&bench, "killed before the next checkpoint");
+    assert_eq!(bench.open().offsets().log_end, 30);
+}
+
+#[test]
 fn what_is_cut_off_anywhere_is_found() {
     let directory = tempfile::tempdir().unwrap();
     let files = written(directory.path());

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use crate::{
     clock::MockClock,
     config::Durability,
-    log::{LogConfig, LogContext, PartitionInfo, PartitionLog},
-    model::{Records, TopicId, batch::BatchBuilder},
-    storage::{disk::DiskSegments, memory::MemorySegments, segment::SegmentStore},
+    log::{InspectedTopic, LogConfig, LogContext, PartitionInfo, PartitionLog, inspect},
+    model::{Records, TopicId, TopicPartition, batch::BatchBuilder},
+    storage::{Finding, Severity, disk::DiskSegments, memory::MemorySegments, segment::SegmentStore},
 };
 
 pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
@@ -100,6 +100,18 @@ pub(crate) fn ranges(records: &Records) -> Vec<(i64, i64)> {
         .map(|batch| batch.unwrap().header)
         .map(|header| (header.base_offset, header.last_offset()))
         .collect()
+}
+
+/// Asserts that the offline check finds nothing worse than what a crash may leave.
+pub(crate) fn assert_undamaged(bench: &Bench, note: &str) {
+    let topic = InspectedTopic {
+        topic_id: bench.topic_id,
+        log_start_offset: bench.log_start_offset,
+        is_compacted: bench.config.compact,
+    };
+    let partition = TopicPartition::new("orders", 3);
+    let mut report = |finding: Finding| assert_eq!(finding.severity, Severity::Note, "{note}: {finding}");
+    inspect(&*bench.store, &partition, Some(&topic), &mut report).unwrap();
 }
 
 /// Copies a data directory as a kill would leave it.

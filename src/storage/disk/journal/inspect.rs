@@ -22,8 +22,8 @@ pub struct JournalInspection {
     pub appends: u64,
 }
 
-/// Reads every file of the journal in `data_dir` and keeps what it says of `shard`. The caller holds the directory's lock.
-/// Damage is a finding; an error means that the files could not be read.
+/// Reads every file of the journal in `data_dir` and keeps what it says of `shard`. The caller holds the directory's
+/// lock. Damage is a finding; an error means that the files could not be read.
 pub fn inspect(data_dir: &Path, shard: ShardId) -> Result<JournalInspection, StorageError> {
     let mut inspection = JournalInspection::default();
     let dir = data_dir.join(DIRECTORY);
