@@ -178,23 +178,6 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Moves the checkpoint to the present end behind the scenes, so that the next start need not read what this one
-    /// has read.
-    pub(super) fn checkpoint_later(&self) {
-        let mut state = self.state.lock();
-        let Some(active) = state.segments.last() else { return };
-        match active.flush_indexes(&*self.store, &self.partition) {
-            Ok(index) => {
-                let (point, producers) = (state.end, state.producers.clone());
-                state.rolled = Some(Box::new(Checkpoint { point, index, producers }));
-                state.is_flushing = true;
-            }
-            Err(error) => return tracing::warn!(partition = %self.partition, %error, "no checkpoint was written"),
-        }
-        drop(state);
-        self.submit_flush();
-    }
-
     /// What a flush would make durable, when it is so little that many such can share one sync. Only ever called by the
     /// one who holds `is_flushing`.
     pub(super) fn plan_tail(&self) -> Option<TailFlush> {

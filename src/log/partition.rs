@@ -199,7 +199,11 @@ impl PartitionLog {
         match log.context.durability {
             // What a killed process had written is visible now; it must not vanish with a power cut after that.
             Durability::Sync if !is_durable => log.flush_now(is_much).map_err(storage)?,
-            Durability::Os if is_much => log.checkpoint_later(),
+            Durability::Os if is_much => {
+                if let Err(error) = log.note_progress(1) {
+                    tracing::warn!(partition = %log.partition, %error, "the next start reads the same again");
+                }
+            }
             _ => {}
         }
         Ok(log)
