@@ -162,6 +162,13 @@ impl SegmentStore for DiskSegments {
         }
     }
 
+    fn rename(&self, partition: &TopicPartition, from: &str, to: &str) -> Result<Arc<dyn SegmentFile>, StorageError> {
+        let (from, to) = (self.path(partition, from)?, self.path(partition, to)?);
+        let size_bytes = fs::metadata(&from).map_err(|error| failure("look at", &from, &error))?.len();
+        fs::rename(&from, &to).map_err(|error| failure("rename", &from, &error))?;
+        Ok(DiskFile::handle(to, size_bytes, true, Arc::clone(&self.descriptors)))
+    }
+
     fn sync_directory(&self, partition: &TopicPartition) -> Result<(), StorageError> {
         sync_path(&self.directory(partition)?)?;
         sync_path(&self.root)
