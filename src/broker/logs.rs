@@ -11,9 +11,12 @@ use tracing::{error, warn};
 
 use crate::{
     catalog::{Catalog, Snapshot, Topic},
-    config::{self, TopicConfig, TopicDefaults},
-    log::{LogConfig, LogContext, LogError, PartitionInfo, PartitionLog},
-    model::{TopicId, TopicPartition, batch},
+    config::{self, CompressionType, TopicConfig, TopicDefaults},
+    log::{Compression, LogConfig, LogContext, LogError, PartitionInfo, PartitionLog},
+    model::{
+        TopicId, TopicPartition,
+        batch::{self, Codec},
+    },
     storage::{SegmentStore, Volume},
 };
 
@@ -153,9 +156,13 @@ impl Logs {
         self.store.volume()
     }
 
+    /// Every log that is open.
+    pub fn all(&self) -> Vec<Arc<PartitionLog>> {
+        self.open.read().values().flat_map(BTreeMap::values).cloned().collect()
+    }
+
     pub fn apply_retention(&self, now_ms: i64) {
-        let logs: Vec<_> = self.open.read().values().flat_map(BTreeMap::values).cloned().collect();
-        for log in logs {
+        for log in self.all() {
             if let Err(error) = log.apply_retention(now_ms) {
                 warn!(partition = %log.partition(), %error, "retention failed; the next round tries again");
             }
@@ -241,5 +248,23 @@ fn log_config(config: &TopicConfig) -> LogConfig {
         timestamp_after_max_ms: config.message_timestamp_after_max_ms,
         compact: config.cleanup_policy.compact,
         delete: config.cleanup_policy.delete,
+        min_cleanable_dirty_ratio: config.min_cleanable_dirty_ratio,
+        min_compaction_lag_ms: config.min_compaction_lag_ms,
+        max_compaction_lag_ms: config.max_compaction_lag_ms,
+        delete_retention_ms: config.delete_retention_ms,
+        compression: compression(config),
     }
+}
+
+/// Codec and level of a topic that does not leave them to its producers.
+fn compression(config: &TopicConfig) -> Option<Compression> {
+    let (codec, level) = match config.compression_type {
+        CompressionType::Producer => return None,
+        CompressionType::Uncompressed => (Codec::None, 0),
+        CompressionType::Gzip => (Codec::Gzip, config.compression_gzip_level),
+        CompressionType::Snappy => (Codec::Snappy, 0),
+        CompressionType::Lz4 => (Codec::Lz4, config.compression_lz4_level),
+        CompressionType::Zstd => (Codec::Zstd, config.compression_zstd_level),
+    };
+    Some(Compression { codec, level })
 }

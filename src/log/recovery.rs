@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{
     checkpoint::{Checkpoint, Point},
+    compaction::{self, CLEANED, CLEANER_POINT, CleanerPoint},
     config::LogConfig,
     epochs::LeaderEpochs,
     files::{CHECKPOINT, LEADER_EPOCHS, PARTITION_METADATA, offset_of, parse_partition_metadata, snapshot_name},
@@ -55,7 +56,10 @@ pub(super) fn recover(
     config: &LogConfig,
     log_start_floor: i64,
 ) -> Result<Recovered, StorageError> {
-    let files = store.list(partition)?;
+    let mut files = store.list(partition)?;
+    if compaction::finish_swap(store, partition, &files)? {
+        files = store.list(partition)?;
+    }
     let bases: Vec<i64> = files.iter().filter_map(|file| offset_of(&file.name, "log")).collect();
     let segments =
         bases.iter().map(|base| Segment::sealed(store, partition, *base)).collect::<Result<Vec<_>, StorageError>>()?;
@@ -72,6 +76,7 @@ pub(super) fn recover(
         partition,
         config,
         expected: start.point.offset,
+        compacted_until: compacted_until(store, partition, &files)?,
         producers: start.producers,
         epochs,
         are_epochs_known,
@@ -135,6 +140,19 @@ fn first_epoch(segments: &[Arc<Segment>]) -> Result<Option<i32>, StorageError> {
     Ok(None)
 }
 
+/// The offset up to which compaction may have left gaps between segments.
+fn compacted_until(
+    store: &dyn SegmentStore,
+    partition: &TopicPartition,
+    files: &[FileEntry],
+) -> Result<i64, StorageError> {
+    if !files.iter().any(|file| file.name == CLEANER_POINT) {
+        return Ok(0);
+    }
+    let stored = store.read_whole(partition, CLEANER_POINT)?;
+    Ok(stored.and_then(|contents| CleanerPoint::parse(&contents)).map_or(0, |point| point.touched))
+}
+
 /// Where to begin: the checkpoint when it fits the files, else the first segment.
 fn starting_point(
     store: &dyn SegmentStore,
@@ -175,6 +193,8 @@ struct Recovery<'a> {
     partition: &'a TopicPartition,
     config: &'a LogConfig,
     expected: i64,
+    /// Offsets before it may be missing.
+    compacted_until: i64,
     producers: Producers,
     epochs: LeaderEpochs,
     /// The epochs were stored: what the headers say, which no checksum covers, is not needed.
@@ -188,7 +208,7 @@ impl Recovery<'_> {
         let partition = self.partition;
         let is_last = upper.is_none();
         let size_bytes = segment.file.size_bytes();
-        if self.expected < segment.base_offset {
+        if self.expected < segment.base_offset && self.compacted_until < segment.base_offset {
             tracing::warn!(
                 %partition, from_offset = self.expected, to_offset = segment.base_offset,
                 "records are missing before a segment"
@@ -238,7 +258,7 @@ impl Recovery<'_> {
 }
 
 /// Snapshots that no segment begins with, whose state the checkpoint or the records hold, and what a crash left of a
-/// replaced file.
+/// replaced file or a cleaned segment.
 fn delete_stale(
     store: &dyn SegmentStore,
     partition: &TopicPartition,
@@ -247,7 +267,7 @@ fn delete_stale(
 ) -> Result<(), StorageError> {
     for file in files {
         let is_stray = offset_of(&file.name, "snapshot").is_some_and(|offset| !bases.contains(&offset));
-        if is_stray || file.name.ends_with(".tmp") {
+        if is_stray || file.name.ends_with(".tmp") || file.name.ends_with(CLEANED) {
             store.delete(partition, &file.name)?;
         }
     }

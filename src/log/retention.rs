@@ -32,6 +32,7 @@ impl PartitionLog {
     /// it are deleted. Blocks for the disk.
     pub fn delete_records(&self, before: i64) -> Result<i64, LogError> {
         let offset = self.check_delete_records(before)?;
+        let _replacing = self.replacing.lock();
         let mut state = self.state.lock();
         if matches!(state.status, Status::Closed) {
             return Err(LogError::Closed(self.partition.clone()));
@@ -50,6 +51,7 @@ impl PartitionLog {
     pub fn apply_retention(&self, now_ms: i64) -> Result<u64, LogError> {
         let storage = |source| LogError::Storage { partition: self.partition.clone(), source };
         let config = self.config.load_full();
+        let _replacing = self.replacing.lock();
         // Largest timestamps of sealed segments come from their indexes: read them without the log's lock.
         let segments = self.state.lock().segments.clone();
         let mut doomed_count = 0;
@@ -112,14 +114,20 @@ impl PartitionLog {
         now_ms: i64,
     ) -> Result<usize, StorageError> {
         let Some(retention_ms) = retention_ms else { return Ok(0) };
+        let mut expired = 0;
         for (index, segment) in segments.iter().enumerate() {
             let (max_timestamp_ms, _) = segment.max_timestamp(&*self.store, &self.partition)?;
-            // Records without a timestamp have no age here; Kafka takes the file's time.
-            if max_timestamp_ms < 0 || now_ms.saturating_sub(max_timestamp_ms) <= retention_ms {
-                return Ok(index);
+            // Without a timestamp, as when compaction left no records, a segment is as old as what follows it. Kafka takes
+            // the file's time.
+            if max_timestamp_ms < 0 {
+                continue;
             }
+            if now_ms.saturating_sub(max_timestamp_ms) <= retention_ms {
+                break;
+            }
+            expired = index + 1;
         }
-        Ok(segments.len())
+        Ok(expired)
     }
 
     /// Takes the segments that lie wholly below the log start out of the list.

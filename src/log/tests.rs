@@ -1,8 +1,12 @@
 mod basics;
+mod compaction;
+mod compaction_crash;
+mod compaction_model;
 mod damage;
 mod durability;
 mod faulty;
 mod idempotence;
+mod recompression;
 mod recovery;
 mod retention;
 mod simulation;
