@@ -12,7 +12,7 @@ use tracing::{error, info};
 use crate::{
     admin::Admin,
     api::Gateway,
-    broker::{Broker, BrokerParts, Logs},
+    broker::{Broker, BrokerParts, LogCleaner, Logs},
     catalog::{Catalog, ProducerIds},
     clock::{Clock, SystemClock},
     config::{HostPort, Settings, StorageKind},
@@ -59,6 +59,7 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     let broker = Arc::new(open_broker(&settings, &clock, &metrics, &storage, advertised).await?);
     let gateway = Arc::new(Gateway { broker: Arc::clone(&broker), metrics });
     let retention = tokio::spawn(enforce_retention(Arc::clone(&broker)));
+    let cleaner = LogCleaner::start(Arc::clone(&broker)).context("cannot start the log cleaner")?;
     let served = tokio::spawn(listener.run(gateway, stopped));
     admin.set_ready(Arc::clone(&broker));
     info!(kafka = %addresses.kafka, admin = %addresses.admin, storage = backend_name(settings.storage), "serving");
@@ -73,6 +74,9 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
         error!(%error, "the listener failed");
     }
     retention.abort();
+    if let Some(cleaner) = cleaner {
+        cleaner.stop().await;
+    }
     broker.close().await;
     storage.journal.close().await.context("cannot close the journal")?;
     admin_server.abort();
