@@ -399,7 +399,14 @@ static TOPIC_DEFAULTS: &[Definition] = &[
     )
     .dynamic(),
     Definition::new("compression.gzip.level", Int, "-1", GzipLevel, "Level when compression.type is gzip.").dynamic(),
-    Definition::new("compression.lz4.level", Int, "9", Between(1, 17), "Level when compression.type is lz4.").dynamic(),
+    Definition::new(
+        "compression.lz4.level",
+        Int,
+        "9",
+        Between(1, 17),
+        "Accepted for compatibility: lz4 has one level here.",
+    )
+    .dynamic(),
     Definition::new("compression.zstd.level", Int, "3", Between(-131_072, 22), "Level when compression.type is zstd.")
         .dynamic(),
     Definition::new(

@@ -51,7 +51,7 @@ impl PartitionLog {
     pub fn apply_retention(&self, now_ms: i64) -> Result<u64, LogError> {
         let storage = |source| LogError::Storage { partition: self.partition.clone(), source };
         let config = self.config.load_full();
-        let _replacing = self.replacing.lock();
+        let replacing = self.replacing.lock();
         // Largest timestamps of sealed segments come from their indexes: read them without the log's lock.
         let segments = self.state.lock().segments.clone();
         let mut doomed_count = 0;
@@ -91,9 +91,6 @@ impl PartitionLog {
         let needs_flush = self.needs_flush(&state) && !std::mem::replace(&mut state.is_flushing, true);
         drop(state);
         drop(appending);
-        if needs_flush {
-            self.submit_flush();
-        }
         let freed = doomed.iter().map(|segment| segment.file.size_bytes()).sum();
         if !doomed.is_empty() {
             self.waiters.wake_all();
@@ -102,8 +99,13 @@ impl PartitionLog {
                 "deleted records by retention"
             );
         }
-        self.delete_segments(&doomed)?;
-        Ok(freed)
+        let deleted = self.delete_segments(&doomed);
+        // A flush that fails repairs the log, which takes this lock.
+        drop(replacing);
+        if needs_flush {
+            self.submit_flush();
+        }
+        deleted.map(|()| freed)
     }
 
     /// How many segments from the first on have only records that are older than `retention_ms`.

@@ -240,3 +240,45 @@ impl Bits {
 
 /// What a length field can say.
 const BATCH_BYTES_MAX: usize = i32::MAX as usize - BatchHeader::SIZE;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_filter_panic(
+            payload in proptest::collection::vec(any::<u8>(), 0..200),
+            record_count in -2_i32..6,
+            attributes in 0_i16..128,
+            base_timestamp_ms in any::<i64>(),
+        ) {
+            let keys = KeyMap::new(10, 1_000);
+            let filter = Filter {
+                keys: &keys,
+                now_ms: 5,
+                delete_retention_ms: i64::MAX,
+                producers: HashMap::new(),
+                bound: i64::MAX,
+            };
+            let header = BatchHeader {
+                base_offset: i64::MAX - 3,
+                length: 0,
+                partition_leader_epoch: 0,
+                crc: 0,
+                attributes: crate::model::batch::Attributes(attributes),
+                last_offset_delta: 5,
+                base_timestamp_ms,
+                max_timestamp_ms: 0,
+                producer_id: 3,
+                producer_epoch: 0,
+                base_sequence: 0,
+                record_count,
+            };
+            let _ = filter.judge(&header, &payload);
+            let _ = visit_keys(&header, &payload, keys.hashing(), |_, _| true);
+        }
+    }
+}

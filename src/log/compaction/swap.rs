@@ -113,7 +113,9 @@ pub(in crate::log) fn recover(
     if let Some(manifest) = Manifest::load(store, partition)? {
         let (cleaned, log) = (cleaned_name(manifest.base_offset), log_name(manifest.base_offset));
         let is_written = size_of(&cleaned) == Some(manifest.size_bytes);
-        let is_renamed = size_of(&cleaned).is_none() && size_of(&log) == Some(manifest.size_bytes);
+        // Retention may have deleted the new segment since.
+        let is_there = size_of(&log).is_none_or(|size_bytes| size_bytes == manifest.size_bytes);
+        let is_renamed = size_of(&cleaned).is_none() && is_there;
         if is_written {
             store.rename(partition, &cleaned, &log)?;
         }
