@@ -6,6 +6,7 @@ mod damage;
 mod durability;
 mod faulty;
 mod idempotence;
+mod power;
 mod recompression;
 mod recovery;
 mod retention;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     faulty::{Faults, FaultyStore},
+    power::PowerStore,
     support::*,
 };
 use crate::{
@@ -81,6 +82,29 @@ fn a_kill_at_any_change_of_a_pass_loses_nothing() {
         cuts += 1;
     }
     assert!(cuts > 40, "only {cuts} changes in a pass");
+}
+
+#[test]
+fn a_power_cut_at_any_change_of_a_pass_loses_nothing() {
+    for left in 0.. {
+        let store = PowerStore::default();
+        let mut bench = Bench::over(Arc::new(store.clone()));
+        let log = write(&mut bench);
+        let all = consume(&log, 1 << 20);
+        store.cut_after(left);
+        let is_done = log.compact(1 << 20, &mut bench.pace()).is_ok();
+        for _ in 0..8 {
+            bench.store = Arc::new(store.after_a_cut());
+            let log = bench.open();
+            check(&log, &all, &format!("power cut after {left} changes"));
+            log.compact(1 << 20, &mut bench.pace()).unwrap();
+            check(&log, &all, &format!("cleaned after a power cut after {left} changes"));
+        }
+        if is_done {
+            assert!(left > 40);
+            return;
+        }
+    }
 }
 
 #[test]
