@@ -12,7 +12,7 @@ use tracing::{error, info};
 use crate::{
     admin::Admin,
     api::Gateway,
-    broker::{Broker, BrokerParts, Logs},
+    broker::{Broker, BrokerParts, LogCleaner, Logs},
     catalog::{Catalog, ProducerIds},
     clock::{Clock, SystemClock},
     config::{HostPort, Settings, StorageKind},
@@ -63,6 +63,7 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     tokio::task::spawn_blocking(move || checked.check_logs());
     let retention = tokio::spawn(enforce_retention(Arc::clone(&broker)));
     let progress = tokio::spawn(note_progress(Arc::clone(&broker)));
+    let cleaner = LogCleaner::start(Arc::clone(&broker)).context("cannot start the log cleaner")?;
     let served = tokio::spawn(listener.run(gateway, stopped));
     admin.set_ready(Arc::clone(&broker));
     info!(kafka = %addresses.kafka, admin = %addresses.admin, storage = backend_name(settings.storage), "serving");
@@ -78,6 +79,9 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     }
     retention.abort();
     progress.abort();
+    if let Some(cleaner) = cleaner {
+        cleaner.stop().await;
+    }
     broker.close().await;
     storage.journal.close().await.context("cannot close the journal")?;
     admin_server.abort();

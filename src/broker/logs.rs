@@ -11,9 +11,12 @@ use tracing::{error, warn};
 
 use crate::{
     catalog::{Catalog, Snapshot, Topic},
-    config::{self, TopicConfig, TopicDefaults},
-    log::{LogConfig, LogContext, LogError, PartitionInfo, PartitionLog},
-    model::{TopicId, TopicPartition, batch},
+    config::{self, CompressionType, TopicConfig, TopicDefaults},
+    log::{Compression, LogConfig, LogContext, LogError, PartitionInfo, PartitionLog},
+    model::{
+        TopicId, TopicPartition,
+        batch::{self, Codec},
+    },
     storage::{SegmentStore, Volume},
 };
 
@@ -265,7 +268,25 @@ fn log_config(config: &TopicConfig) -> LogConfig {
         timestamp_after_max_ms: config.message_timestamp_after_max_ms,
         compact: config.cleanup_policy.compact,
         delete: config.cleanup_policy.delete,
+        min_cleanable_dirty_ratio: config.min_cleanable_dirty_ratio,
+        min_compaction_lag_ms: config.min_compaction_lag_ms,
+        max_compaction_lag_ms: config.max_compaction_lag_ms,
+        delete_retention_ms: config.delete_retention_ms,
+        compression: compression(config),
     }
+}
+
+/// Codec and level of a topic that does not leave them to its producers.
+fn compression(config: &TopicConfig) -> Option<Compression> {
+    let (codec, level) = match config.compression_type {
+        CompressionType::Producer => return None,
+        CompressionType::Uncompressed => (Codec::None, 0),
+        CompressionType::Gzip => (Codec::Gzip, config.compression_gzip_level),
+        CompressionType::Snappy => (Codec::Snappy, 0),
+        CompressionType::Lz4 => (Codec::Lz4, config.compression_lz4_level),
+        CompressionType::Zstd => (Codec::Zstd, config.compression_zstd_level),
+    };
+    Some(Compression { codec, level })
 }
 
 /// So much is read faster at a start than it is noted again and again.

@@ -1,6 +1,7 @@
 //! The facade that handlers call: it finds the right domain, carries effects from one to another, and holds the long
 //! polls. Domains never see each other; what crosses them is written here.
 
+mod cleaner;
 mod configs;
 mod fetch;
 mod groups;
@@ -26,6 +27,7 @@ use crate::{
     storage::{CoordinatorStorage, StorageError, Volume},
 };
 
+pub use cleaner::LogCleaner;
 pub use configs::{AlterConfigsError, ConfigChange};
 pub use fetch::{FetchError, FetchPartition, FetchQuery, FetchedPartition, TopicRef};
 pub use groups::{OffsetError, OffsetResults};

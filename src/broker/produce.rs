@@ -38,7 +38,7 @@ impl Broker {
         let log = self.partition(topic, partition)?;
         let bytes = batch.len() as u64;
         // What takes long must not hold up the other tasks of this thread; the order stays.
-        let outcome = if is_laborious(&batch) {
+        let outcome = if is_laborious(&batch, &log) {
             tokio::task::block_in_place(|| log.append(batch, LEADER_EPOCH))
         } else {
             log.append(batch, LEADER_EPOCH)
@@ -52,10 +52,10 @@ impl Broker {
     }
 }
 
-/// Whether a batch is large, or compressed: then its records are checked by unpacking them.
-fn is_laborious(batch: &[u8]) -> bool {
+/// Whether a batch is large, or compressed, when its records are checked by unpacking them, or to be compressed.
+fn is_laborious(batch: &[u8], log: &PartitionLog) -> bool {
     let attributes = batch.get(ATTRIBUTES_LOW_BYTE).copied().unwrap_or_default();
-    attributes & COMPRESSION_MASK != 0 || batch.len() > LARGE_BATCH_BYTES
+    attributes & COMPRESSION_MASK != 0 || batch.len() > LARGE_BATCH_BYTES || log.compresses()
 }
 
 const ATTRIBUTES_LOW_BYTE: usize = 22;

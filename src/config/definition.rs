@@ -215,6 +215,8 @@ pub enum Check {
     UnlimitedOrPositive,
     /// 0.0 to 1.0.
     Ratio,
+    /// Above 0.0.
+    Positive,
     /// 1 to 9, or -1 for gzip's own default.
     GzipLevel,
     OneOf(&'static [&'static str]),
@@ -245,6 +247,9 @@ impl Check {
             (Self::Ratio, Value::Double(number)) if *number > 1.0 => {
                 Some(Invalid::of(value, "Value must be no more than 1"))
             }
+            (Self::Positive, Value::Double(number)) => {
+                (*number <= 0.0).then(|| Invalid::of(value, "Value must be above 0"))
+            }
             (Self::OneOf(allowed), Value::Text(text)) => not_one_of(text, allowed),
             (Self::ListOf(allowed), Value::List(items)) => items.iter().find_map(|item| not_one_of(item, allowed)),
             (Self::ThrottledReplicas, Value::List(items)) => (!are_throttled_replicas(items)).then(|| {
@@ -270,6 +275,7 @@ impl Check {
             Self::Between(min, max) => format!("{number} from {min} to {max}"),
             Self::UnlimitedOrPositive => format!("{number} of at least 1, or -1 for no limit"),
             Self::Ratio => format!("{number} from 0 to 1"),
+            Self::Positive => format!("{number} above 0"),
             Self::GzipLevel => format!("{number} from 1 to 9, or -1 for gzip's default"),
             Self::OneOf(values) => format!("one of {}", values.join(", ")),
             Self::ListOf(values) => format!("a list of {}", values.join(", ")),

@@ -10,8 +10,8 @@ use super::{
     error::ConfigError,
     load::Layers,
     settings::{
-        BrokerSettings, Durability, FetchPastEnd, FetchSettings, GroupSettings, LogSettings, NetSettings, Settings,
-        StorageKind,
+        BrokerSettings, CleanerSettings, Durability, FetchPastEnd, FetchSettings, GroupSettings, LogSettings,
+        NetSettings, Settings, StorageKind,
     },
 };
 
@@ -45,6 +45,12 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, ConfigError> {
             delete_delay: values.millis("log.segment.delete.delay.ms")?,
             producer_id_expiration: values.millis("producer.id.expiration.ms")?,
             memory_bytes_max: values.number("memory.max.bytes")?,
+            cleaner: CleanerSettings {
+                is_enabled: values.boolean("log.cleaner.enable")?,
+                backoff: values.millis("log.cleaner.backoff.ms")?,
+                dedupe_buffer_bytes: values.number("log.cleaner.dedupe.buffer.size")?,
+                io_bytes_per_second: values.fraction("log.cleaner.io.max.bytes.per.second")?,
+            },
         },
         fetch: FetchSettings {
             past_end: values.parsed("fetch.past-end", |text| match text {
@@ -141,6 +147,13 @@ impl<'a> Values<'a> {
 
     fn millis(&self, name: &str) -> Result<Duration, ConfigError> {
         self.number(name).map(Duration::from_millis)
+    }
+
+    fn fraction(&self, name: &str) -> Result<f64, ConfigError> {
+        match self.layers.value(name) {
+            Some(Value::Double(number)) => Ok(number),
+            _ => Err(self.misfit(name)),
+        }
     }
 
     fn boolean(&self, name: &str) -> Result<bool, ConfigError> {

@@ -126,6 +126,20 @@ pub struct LogSettings {
     pub producer_id_expiration: Duration,
     /// `memory.max.bytes`: records that the memory backend keeps.
     pub memory_bytes_max: u64,
+    pub cleaner: CleanerSettings,
+}
+
+/// Compaction.
+#[derive(Clone, Debug)]
+pub struct CleanerSettings {
+    /// `log.cleaner.enable`
+    pub is_enabled: bool,
+    /// `log.cleaner.backoff.ms`
+    pub backoff: Duration,
+    /// `log.cleaner.dedupe.buffer.size`
+    pub dedupe_buffer_bytes: u64,
+    /// `log.cleaner.io.max.bytes.per.second`
+    pub io_bytes_per_second: f64,
 }
 
 /// Fetch.

@@ -2,8 +2,8 @@
 
 use super::definition::{
     Check::{
-        Any, AtLeast, Between, GzipLevel, HostPort, HttpUrl, ListOf, Listen, LogFilter, NonEmpty, OneOf, Ratio,
-        UnlimitedOrPositive,
+        Any, AtLeast, Between, GzipLevel, HostPort, HttpUrl, ListOf, Listen, LogFilter, NonEmpty, OneOf, Positive,
+        Ratio, UnlimitedOrPositive,
     },
     ConfigType::{Boolean, Double, Int, List, Long, String},
     Definition,
@@ -274,6 +274,34 @@ static LOGS: &[Definition] = &[
         AtLeast(1),
         "How long the sequence numbers of an idempotent producer that is silent are remembered.",
     ),
+    Definition::new(
+        "log.cleaner.enable",
+        Boolean,
+        "true",
+        Any,
+        "Whether topics with cleanup.policy compact are compacted.",
+    ),
+    Definition::new(
+        "log.cleaner.backoff.ms",
+        Long,
+        "15000",
+        Between(0, MS_MAX),
+        "How long compaction waits before it looks again when there was nothing to compact.",
+    ),
+    Definition::new(
+        "log.cleaner.dedupe.buffer.size",
+        Long,
+        "134217728",
+        Between(1 << 20, 1 << 40),
+        "Memory that compaction takes at most for the keys of one partition; 24 bytes a key, and no more than it needs.",
+    ),
+    Definition::new(
+        "log.cleaner.io.max.bytes.per.second",
+        Double,
+        "1.7976931348623157E308",
+        Positive,
+        "Bytes that compaction reads and writes at most in a second; below that it rests three times as long as it works.",
+    ),
 ];
 
 static TOPIC_DEFAULTS: &[Definition] = &[
@@ -386,7 +414,14 @@ static TOPIC_DEFAULTS: &[Definition] = &[
     )
     .dynamic(),
     Definition::new("compression.gzip.level", Int, "-1", GzipLevel, "Level when compression.type is gzip.").dynamic(),
-    Definition::new("compression.lz4.level", Int, "9", Between(1, 17), "Level when compression.type is lz4.").dynamic(),
+    Definition::new(
+        "compression.lz4.level",
+        Int,
+        "9",
+        Between(1, 17),
+        "Accepted for compatibility: lz4 has one level here.",
+    )
+    .dynamic(),
     Definition::new("compression.zstd.level", Int, "3", Between(-131_072, 22), "Level when compression.type is zstd.")
         .dynamic(),
     Definition::new(

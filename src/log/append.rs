@@ -75,7 +75,7 @@ impl PartitionLog {
         };
         drop(state);
         let encoded = header.encode();
-        let written = active.file.append(&[IoSlice::new(&encoded), IoSlice::new(batch.payload)]);
+        let written = active.file.append(&[IoSlice::new(&encoded), IoSlice::new(&batch.payload)]);
         let mut state = self.state.lock();
         let result = match (written, &state.status) {
             // A sync failed meanwhile: what was written is cut off.
@@ -248,7 +248,7 @@ fn is_roll_due(active: &Segment, config: &LogConfig, header: &BatchHeader, now_m
     };
     let is_beyond = header.last_offset().saturating_sub(active.base_offset) > i64::from(i32::MAX);
     is_full
-        || waited_ms > config.segment_ms
+        || waited_ms > config.roll_ms()
         || is_beyond
         || active.index_bytes() + INDEX_ENTRY_BYTES > u64::from(config.segment_index_bytes)
 }

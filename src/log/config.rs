@@ -1,9 +1,10 @@
 //! What a partition log needs of its topic's configs.
 
+use super::compress::Compression;
 use crate::model::batch::TimestampType;
 
 /// Topic configs as values; the names in the comments are Kafka's. Replaceable while the log is open.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     /// `max.message.bytes`: of a batch as it arrives, header included.
     pub max_message_bytes: u32,
@@ -29,6 +30,24 @@ pub struct LogConfig {
     pub compact: bool,
     /// `cleanup.policy` contains `delete`: retention by time and size applies.
     pub delete: bool,
+    /// `min.cleanable.dirty.ratio`
+    pub min_cleanable_dirty_ratio: f64,
+    /// `min.compaction.lag.ms`
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`
+    pub max_compaction_lag_ms: i64,
+    /// `delete.retention.ms`
+    pub delete_retention_ms: i64,
+    /// `compression.type` with its level; none keeps what producers send.
+    pub compression: Option<Compression>,
+}
+
+impl LogConfig {
+    /// When a segment rolls for its age: a record that waits for compaction must not wait in the active segment for longer
+    /// (`LogConfig.maxSegmentMs`).
+    pub(super) fn roll_ms(&self) -> i64 {
+        if self.compact { self.segment_ms.min(self.max_compaction_lag_ms) } else { self.segment_ms }
+    }
 }
 
 impl Default for LogConfig {
@@ -47,6 +66,11 @@ impl Default for LogConfig {
             timestamp_after_max_ms: 3_600_000,
             compact: false,
             delete: true,
+            min_cleanable_dirty_ratio: 0.5,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            delete_retention_ms: 24 * 3_600_000,
+            compression: None,
         }
     }
 }

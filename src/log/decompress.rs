@@ -96,6 +96,8 @@ fn broken() -> io::Error {
 }
 
 const XERIAL_MAGIC: &[u8] = b"\x82SNAPPY\0";
+/// A batch that unpacks to more is refused: no client could read it back.
+pub(super) const UNPACKED_BYTES_MAX: u64 = 512 << 20;
 const SNAPPY_RATIO_MAX: usize = 64;
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 

@@ -13,7 +13,6 @@ use super::{
     flush_queue,
     partition::{PartitionLog, State, Status},
     progress::{PROGRESS_BYTES, unnoted_bytes},
-    read::Hints,
     recovery,
     segment::Segment,
 };
@@ -92,6 +91,7 @@ impl PartitionLog {
     /// Makes everything durable, writes what the next start wants to know, and refuses further use. Blocks.
     pub fn close(&self) -> Result<(), LogError> {
         let Some(before) = self.shut() else { return Ok(()) };
+        let _cleaning = self.cleaning.lock();
         let _appending = self.appending.lock();
         let mut state = self.state.lock();
         let is_healthy = matches!(before, Status::Open) && !state.segments.is_empty();
@@ -104,6 +104,7 @@ impl PartitionLog {
     pub fn delete(&self) -> Result<(), LogError> {
         self.shut();
         drop(self.in_use.write());
+        let _cleaning = self.cleaning.lock();
         let _appending = self.appending.lock();
         let mut state = self.state.lock();
         let segments = std::mem::take(&mut state.segments);
@@ -136,8 +137,8 @@ impl PartitionLog {
 
     fn close_files(&self, state: &mut State) -> Result<(), StorageError> {
         let end = state.end;
-        let flush = self.plan(state, end, true);
-        self.run(&flush)?;
+        let mut flush = self.plan(state, end, true);
+        self.run(&mut flush)?;
         let snapshot = state.producers.encode_snapshot();
         self.store.write_whole(&self.partition, &snapshot_name(end.offset), &snapshot, true)?;
         self.store.sync_directory(&self.partition)?;
@@ -170,12 +171,38 @@ impl PartitionLog {
     pub(super) fn flush_now(&self, with_checkpoint: bool) -> Result<(), StorageError> {
         let mut state = self.state.lock();
         let end = state.end;
-        let flush = self.plan(&mut state, end, with_checkpoint);
+        let mut flush = self.plan(&mut state, end, with_checkpoint);
         drop(state);
         self.store.sync_directory(&self.partition)?;
-        self.run(&flush)?;
+        self.run(&mut flush)?;
         self.complete(&mut self.state.lock(), &flush);
         Ok(())
+    }
+
+    /// Flushes in this thread, with a checkpoint of the present end, when no other flush is under way; else waits for that
+    /// one.
+    pub(super) fn checkpoint_now(&self) {
+        let mut state = self.state.lock();
+        while state.is_flushing {
+            self.flushed.wait(&mut state);
+        }
+        if !matches!(state.status, Status::Open) {
+            return;
+        }
+        state.is_flushing = true;
+        let end = state.end;
+        let mut flush = self.plan(&mut state, end, true);
+        drop(state);
+        match self.run(&mut flush) {
+            Ok(()) => {
+                self.complete(&mut self.state.lock(), &flush);
+                self.waiters.wake_all();
+            }
+            Err(error) => self.sync_failed(error),
+        }
+        if self.next_flush() {
+            self.submit_flush();
+        }
     }
 
     /// What a flush would make durable, when it is so little that many such can share one sync. Only ever called by the
@@ -227,9 +254,9 @@ impl PartitionLog {
             }
             return self.next_flush();
         };
-        let flush = self.plan(&mut state, target, false);
+        let mut flush = self.plan(&mut state, target, false);
         drop(state);
-        match self.run(&flush) {
+        match self.run(&mut flush) {
             Ok(()) => {
                 self.complete(&mut self.state.lock(), &flush);
                 self.waiters.wake_all();
@@ -280,7 +307,7 @@ impl PartitionLog {
         Flush { target, segments, checkpoint, indexed, directory }
     }
 
-    fn run(&self, flush: &Flush) -> Result<(), StorageError> {
+    fn run(&self, flush: &mut Flush) -> Result<(), StorageError> {
         if let Some(epochs) = &flush.directory {
             let metadata = partition_metadata(self.topic_id);
             for (name, contents) in [(PARTITION_METADATA, &metadata), (LEADER_EPOCHS, epochs)] {
@@ -297,8 +324,9 @@ impl PartitionLog {
         if let Some(checkpoint) = &flush.checkpoint
             && let Err(error) = self.store_checkpoint(checkpoint, &flush.indexed)
         {
-            // It only spares the next start some work.
+            // It only spares the next start some work, but nobody must take it for stored.
             tracing::warn!(partition = %self.partition, %error, "no checkpoint was written");
+            flush.checkpoint = None;
         }
         Ok(())
     }
@@ -367,6 +395,7 @@ impl PartitionLog {
     /// Cuts the files to `keep` and reads the state from them again. On failure the log stays as it is, readable, and a
     /// later append tries again.
     fn repair(&self, keep: Point) {
+        let _replacing = self.replacing.lock();
         let _appending = self.appending.lock();
         let (segments, log_start) = {
             let state = self.state.lock();
@@ -399,7 +428,7 @@ impl PartitionLog {
                 state.last_checkpoint = recovered.checkpoint;
                 state.noted = recovered.scanned_from;
                 state.directory_dirty = true;
-                *self.hints.lock() = Hints::default();
+                state.replacements += 1;
                 tracing::info!(partition = %self.partition, log_end = keep.offset, "the log takes writes again");
             }
             Err(error) => {

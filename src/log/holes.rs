@@ -4,6 +4,7 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
 use super::{
+    compaction::CleanerPoint,
     error::LogError,
     files::CLEANER_POINT,
     partition::{PartitionLog, Status},
@@ -13,8 +14,8 @@ use super::{
 use crate::storage::StorageError;
 
 impl PartitionLog {
-    /// The offsets that are missing between two segments; reads go on behind them, as Kafka's do. A log that is or was
-    /// compacted has such gaps by design, and damaged bytes are no gap: reads tell of those. Looks at the last few
+    /// The offsets that are missing between two segments; reads go on behind them, as Kafka's do. Compaction
+    /// leaves such gaps by design, and damaged bytes are no gap: reads tell of those. Looks at the last few
     /// batches of each segment; blocks for the disk.
     pub fn holes(&self) -> Result<Vec<RangeInclusive<i64>>, LogError> {
         let storage = |source| LogError::Storage { partition: self.partition.clone(), source };
@@ -26,8 +27,8 @@ impl PartitionLog {
         for (segment, next) in segments.iter().zip(segments.iter().skip(1)) {
             // A deletion waits for one segment, not for all.
             let _in_use = self.in_use.read();
-            if self.has_gaps_by_design().map_err(storage)? {
-                return Ok(Vec::new());
+            if self.gaps_by_design().map_err(storage)? >= next.base_offset {
+                continue;
             }
             match self.end_of(segment, next.base_offset) {
                 Ok(Some(end)) if end.max(log_start) < next.base_offset => {
@@ -41,9 +42,17 @@ impl PartitionLog {
         Ok(holes)
     }
 
-    fn has_gaps_by_design(&self) -> Result<bool, StorageError> {
-        let is_closed = matches!(self.state.lock().status, Status::Closed);
-        Ok(is_closed || self.config.load().compact || self.store.read_whole(&self.partition, CLEANER_POINT)?.is_some())
+    /// The offset before which compaction may have left gaps. A compacted log that says nothing of it came from elsewhere.
+    fn gaps_by_design(&self) -> Result<i64, StorageError> {
+        if matches!(self.state.lock().status, Status::Closed) {
+            return Ok(i64::MAX);
+        }
+        let stored = self.store.read_whole(&self.partition, CLEANER_POINT)?;
+        Ok(match stored {
+            Some(contents) => CleanerPoint::parse(&contents).map_or(i64::MAX, |point| point.touched),
+            None if self.config.load().compact => i64::MAX,
+            None => 0,
+        })
     }
 
     /// The offset behind the last batch of a segment that another one follows; none when its last bytes are damaged.

@@ -7,6 +7,7 @@ use std::{borrow::Cow, ops::RangeInclusive};
 
 use super::{
     checkpoint::Checkpoint,
+    compaction::{CLEANED, MANIFEST},
     epochs::LeaderEpochs,
     files::{
         CHECKPOINT, CLEANER_POINT, LEADER_EPOCHS, PARTITION_METADATA, PROGRESS, index_name, log_name, offset_of,
@@ -58,6 +59,10 @@ pub fn inspect(
     }
     let bases: Vec<i64> = files.iter().filter_map(|file| offset_of(&file.name, "log")).collect();
     inspection.look_at_names(&files, &bases)?;
+    if files.iter().any(|file| file.name == MANIFEST) {
+        // Its segments are there in part twice, in part no more.
+        return Ok(inspection.done);
+    }
     let checkpoint = inspection.checkpoint(&files, &bases)?;
     let mut expected = None;
     for (index, base) in bases.iter().enumerate() {
@@ -125,7 +130,10 @@ impl Inspection<'_> {
                 None if offset_of(name, "snapshot").is_some() => self.producer_snapshot(name, bases)?,
                 None if name == LEADER_EPOCHS => self.epochs()?,
                 None if [CHECKPOINT, CLEANER_POINT, PARTITION_METADATA, PROGRESS].contains(&name) => {}
-                None if name.ends_with(".tmp") => self.note(name, "is not complete", "removed at the start"),
+                None if name == MANIFEST => self.note(name, "an exchange of segments", "finished at the start"),
+                None if name.ends_with(".tmp") || name.ends_with(CLEANED) => {
+                    self.note(name, "is not complete", "removed at the start")
+                }
                 None => self.note(name, "belongs to nothing", "passed over"),
             }
         }

@@ -1,11 +1,13 @@
 //! Partition log over a segment store: validate, append, offsets and high watermark, indexes, producer state,
-//! retention, recovery.
+//! retention, compaction, recovery.
 //!
 //! [`PartitionLog`] is one partition's log. Its log end runs ahead of its high watermark, which is the durable end with
 //! `sync` durability and the log end with `os`; readers see what lies below the high watermark.
 
 mod append;
 mod checkpoint;
+mod compaction;
+mod compress;
 mod config;
 mod context;
 mod decompress;
@@ -30,6 +32,8 @@ mod timestamps;
 mod validate;
 mod waiter;
 
+pub use compaction::{Cleanable, CompactError, CompactStats, Pace, StopFlag};
+pub use compress::Compression;
 pub use config::LogConfig;
 pub use context::LogContext;
 pub use error::{AppendError, LogError, ReadError, RecordErrorAt};

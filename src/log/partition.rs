@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::{
     checkpoint::{Checkpoint, Point},
+    compaction::Cleaning,
     config::LogConfig,
     context::LogContext,
     epochs::LeaderEpochs,
@@ -47,6 +48,11 @@ pub struct PartitionLog {
     pub(super) store: Arc<dyn SegmentStore>,
     pub(super) context: Arc<LogContext>,
     pub(super) config: ArcSwap<LogConfig>,
+    /// Held during a pass of compaction; who ends the log waits for it. Taken before every other lock.
+    pub(super) cleaning: Mutex<Cleaning>,
+    /// Held while segments other than the last leave the list and their files go: by retention, DeleteRecords, repair, and
+    /// by compaction when it puts a segment in the place of others. Taken before `appending`.
+    pub(super) replacing: Mutex<()>,
     /// Held while a batch is written or files are cut, so that nobody who only looks waits for the disk. Taken before
     /// `state`, never after it.
     pub(super) appending: Mutex<()>,
@@ -92,6 +98,8 @@ pub(super) struct State {
     pub(super) is_flushing: bool,
     /// Files were created or removed that no directory sync has seen.
     pub(super) directory_dirty: bool,
+    /// Counts the times that segments were replaced: positions in files are of one such time.
+    pub(super) replacements: u64,
     /// State at the latest roll, until it is stored.
     pub(super) rolled: Option<Box<Checkpoint>>,
     pub(super) active_since_ms: i64,
@@ -130,6 +138,7 @@ pub struct Appended {
 pub struct VisibleEnd {
     point: Point,
     log_start: i64,
+    replacements: u64,
 }
 
 /// The offsets that bound a log.
@@ -177,6 +186,7 @@ impl PartitionLog {
             is_flushing: false,
             has_ended: false,
             directory_dirty: false,
+            replacements: 0,
             rolled: None,
             active_since_ms: context.clock.wall_ms(),
             segments: recovered.segments,
@@ -187,6 +197,8 @@ impl PartitionLog {
             store,
             context,
             config: ArcSwap::new(config),
+            cleaning: Mutex::default(),
+            replacing: Mutex::new(()),
             appending: Mutex::new(()),
             state: Mutex::new(state),
             in_use: RwLock::default(),
@@ -226,6 +238,11 @@ impl PartitionLog {
         self.config.load_full()
     }
 
+    /// Whether batches may be packed anew when they are appended.
+    pub fn compresses(&self) -> bool {
+        self.config.load().compression.is_some()
+    }
+
     pub fn offsets(&self) -> LogOffsets {
         let state = self.state.lock();
         LogOffsets {
@@ -248,7 +265,7 @@ impl PartitionLog {
     /// Where the part that readers see ends at the moment, for [`seen_since`](Self::seen_since).
     pub fn visible_end(&self) -> VisibleEnd {
         let state = self.state.lock();
-        VisibleEnd { point: state.high_watermark, log_start: state.log_start }
+        VisibleEnd { point: state.high_watermark, log_start: state.log_start, replacements: state.replacements }
     }
 
     /// How many bytes readers see more than they did `then`; none when that cannot be told, because records went away
@@ -261,6 +278,9 @@ impl PartitionLog {
         let (from, to) = (then.point, state.high_watermark);
         if from.segment == to.segment {
             return to.position.checked_sub(from.position);
+        }
+        if state.replacements != then.replacements {
+            return None;
         }
         let mut between = state.segments.iter().skip(state.segment_at(from.segment)).peekable();
         between.peek().filter(|first| first.base_offset == from.segment && from.segment < to.segment)?;

@@ -127,6 +127,12 @@ impl Producers {
         });
     }
 
+    /// The last offset of every producer (`lastRecordsOfActiveProducers`).
+    pub(super) fn last_offsets(&self) -> HashMap<i64, i64> {
+        let last = |(id, producer): (&i64, &Producer)| Some((*id, producer.batches.last()?.last_offset));
+        self.entries.iter().filter_map(last).collect()
+    }
+
     pub(super) fn list(&self) -> Vec<ProducerInfo> {
         let mut list: Vec<_> = self
             .entries

@@ -46,18 +46,29 @@ pub struct ReadResult {
 /// Places where reads ended: the next fetch of a consumer begins there, and needs no index.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
+    /// Counts the times that segments were replaced: a position in a file that was replaced is none in its successor.
+    replacements: u64,
     points: [Point; 8],
     oldest: usize,
 }
 
 impl Hints {
-    fn find(&self, segment: i64, offset: i64) -> Option<u64> {
+    fn find(&self, replacements: u64, segment: i64, offset: i64) -> Option<u64> {
+        if self.replacements != replacements {
+            return None;
+        }
         let is_it = |point: &&Point| point.segment == segment && point.offset == offset;
         self.points.iter().find(is_it).map(|point| point.position)
     }
 
     /// Remembers `next`, in place of the hint that was used when there was one.
-    fn put(&mut self, used: Option<i64>, next: Point) {
+    fn put(&mut self, replacements: u64, used: Option<i64>, next: Point) {
+        if self.replacements > replacements {
+            return;
+        }
+        if self.replacements < replacements {
+            *self = Self { replacements, ..Self::default() };
+        }
         let is_used = |point: &Point| Some(point.offset) == used && point.segment == next.segment;
         let slot = self.points.iter().position(is_used).unwrap_or_else(|| {
             self.oldest = (self.oldest + 1) % self.points.len();
@@ -73,6 +84,8 @@ impl Hints {
 struct View {
     segment: Arc<Segment>,
     limit: u64,
+    /// Of the time at which the segment was in the list.
+    replacements: u64,
     /// Where the next segment begins.
     upper: Option<i64>,
     /// The same, when it is below the high watermark.
@@ -212,7 +225,15 @@ impl PartitionLog {
         let upper = state.segments.get(index + 1).map(|next| next.base_offset);
         let next_base = upper.filter(|base| *base < state.high_watermark.offset && *base > at);
         let epoch = state.epochs.only();
-        Ok(Ok(View { segment: Arc::clone(segment), limit, upper, next_base, epoch, offsets }))
+        Ok(Ok(View {
+            segment: Arc::clone(segment),
+            limit,
+            replacements: state.replacements,
+            upper,
+            next_base,
+            epoch,
+            offsets,
+        }))
     }
 
     /// Batches of one segment and the offset behind them. What was checked a moment ago is not read at all.
@@ -225,7 +246,7 @@ impl PartitionLog {
         effort_bytes: &mut usize,
     ) -> Result<Found, ReadError> {
         let segment = &view.segment;
-        let hint = self.hints.lock().find(segment.base_offset, at);
+        let hint = self.hints.lock().find(view.replacements, segment.base_offset, at);
         let position = match hint {
             Some(position) => position,
             None => match self.locate(segment, view.limit, view.upper, at)? {
@@ -272,7 +293,7 @@ impl PartitionLog {
         }
         if !records.is_empty() {
             let next = Point { offset: walk.offset, segment: segment.base_offset, position: walk.position };
-            self.hints.lock().put(hint.map(|_| at), next);
+            self.hints.lock().put(view.replacements, hint.map(|_| at), next);
         }
         Ok(Found::Records(records, walk.offset))
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{
     checkpoint::{Checkpoint, Point},
+    compaction::{self, CLEANED},
     config::LogConfig,
     epochs::LeaderEpochs,
     files::{
@@ -60,7 +61,10 @@ pub(super) fn recover(
     config: &LogConfig,
     log_start_floor: i64,
 ) -> Result<Recovered, StorageError> {
-    let files = store.list(partition)?;
+    let mut files = store.list(partition)?;
+    if compaction::finish_swap(store, partition, &files)? {
+        files = store.list(partition)?;
+    }
     let bases: Vec<i64> = files.iter().filter_map(|file| offset_of(&file.name, "log")).collect();
     let segments =
         bases.iter().map(|base| Segment::sealed(store, partition, *base)).collect::<Result<Vec<_>, StorageError>>()?;
@@ -255,7 +259,7 @@ impl Recovery<'_> {
 }
 
 /// Snapshots that no segment begins with, whose state the checkpoint or the records hold, and what a crash left of a
-/// replaced file.
+/// replaced file or a cleaned segment.
 fn delete_stale(
     store: &dyn SegmentStore,
     partition: &TopicPartition,
@@ -264,7 +268,7 @@ fn delete_stale(
 ) -> Result<(), StorageError> {
     for file in files {
         let is_stray = offset_of(&file.name, "snapshot").is_some_and(|offset| !bases.contains(&offset));
-        if is_stray || file.name.ends_with(".tmp") {
+        if is_stray || file.name.ends_with(".tmp") || file.name.ends_with(CLEANED) {
             store.delete(partition, &file.name)?;
         }
     }

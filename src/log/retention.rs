@@ -33,6 +33,7 @@ impl PartitionLog {
     pub fn delete_records(&self, before: i64) -> Result<i64, LogError> {
         let _in_use = self.in_use.read();
         let offset = self.check_delete_records(before)?;
+        let _replacing = self.replacing.lock();
         let mut state = self.state.lock();
         if matches!(state.status, Status::Closed) {
             return Err(LogError::Closed(self.partition.clone()));
@@ -55,6 +56,7 @@ impl PartitionLog {
             return Ok(0);
         }
         let config = self.config.load_full();
+        let replacing = self.replacing.lock();
         // Largest timestamps of sealed segments come from their indexes: read them without the log's lock.
         let segments = self.state.lock().segments.clone();
         let mut doomed_count = 0;
@@ -95,9 +97,6 @@ impl PartitionLog {
         let needs_flush = self.needs_flush(&state) && !std::mem::replace(&mut state.is_flushing, true);
         drop(state);
         drop(appending);
-        if needs_flush {
-            self.submit_flush();
-        }
         let freed = doomed.iter().map(|segment| segment.file.size_bytes()).sum();
         if !doomed.is_empty() {
             self.waiters.wake_all();
@@ -106,8 +105,13 @@ impl PartitionLog {
                 "deleted records by retention"
             );
         }
-        self.delete_segments(&doomed)?;
-        Ok(freed)
+        let deleted = self.delete_segments(&doomed);
+        // A flush that fails repairs the log, which takes this lock.
+        drop(replacing);
+        if needs_flush {
+            self.submit_flush();
+        }
+        deleted.map(|()| freed)
     }
 
     /// How many segments from the first on have only records that are older than `retention_ms`.
@@ -118,14 +122,20 @@ impl PartitionLog {
         now_ms: i64,
     ) -> Result<usize, StorageError> {
         let Some(retention_ms) = retention_ms else { return Ok(0) };
+        let mut expired = 0;
         for (index, segment) in segments.iter().enumerate() {
             let (max_timestamp_ms, _) = segment.max_timestamp(&*self.store, &self.partition)?;
-            // Records without a timestamp have no age here; Kafka takes the file's time.
-            if max_timestamp_ms < 0 || now_ms.saturating_sub(max_timestamp_ms) <= retention_ms {
-                return Ok(index);
+            // Without a timestamp, as when compaction left no records, a segment is as old as what follows it. Kafka takes
+            // the file's time.
+            if max_timestamp_ms < 0 {
+                continue;
             }
+            if now_ms.saturating_sub(max_timestamp_ms) <= retention_ms {
+                break;
+            }
+            expired = index + 1;
         }
-        Ok(segments.len())
+        Ok(expired)
     }
 
     /// Takes the segments that lie wholly below the log start out of the list.

@@ -189,7 +189,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// `length` bytes at `position`, fewer at the end.
-    fn bytes(&mut self, position: u64, length: usize) -> Result<&[u8], StorageError> {
+    pub(super) fn bytes(&mut self, position: u64, length: usize) -> Result<&[u8], StorageError> {
         let length = length.min(usize::try_from(self.end.saturating_sub(position)).unwrap_or(usize::MAX));
         let is_inside =
             position >= self.buffer_at && position + length as u64 <= self.buffer_at + self.buffer.len() as u64;

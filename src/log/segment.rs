@@ -33,6 +33,8 @@ pub(super) struct Segment {
 #[derive(Default)]
 struct Details {
     is_loaded: bool,
+    /// The files of that name are another segment's by now.
+    is_retired: bool,
     offsets: SparseIndex<OffsetEntry>,
     times: SparseIndex<TimeEntry>,
     bytes_since_entry: u64,
@@ -103,6 +105,33 @@ impl Segment {
         Ok(Arc::new(Self { base_offset, file, details: Mutex::default(), spans: Mutex::default() }))
     }
 
+    /// A segment that is being written and has no place in the log yet; [`note`](Self::note) builds its indexes.
+    pub(super) fn unplaced(base_offset: i64, file: Arc<dyn SegmentFile>) -> Self {
+        Self { base_offset, file, details: Mutex::new(Details::empty()), spans: Mutex::default() }
+    }
+
+    /// The same under the name that it got.
+    pub(super) fn placed(self, file: Arc<dyn SegmentFile>) -> Self {
+        Self { file, ..self }
+    }
+
+    /// Tells that its names are about to become another segment's: whoever reads it goes on, and touches no file by name.
+    pub(super) fn retire(&self) -> Result<(), StorageError> {
+        self.details.lock().is_retired = true;
+        self.file.retire()
+    }
+
+    /// Removes the indexes; they are built anew when somebody asks.
+    pub(super) fn forget_indexes(
+        &self,
+        store: &dyn SegmentStore,
+        partition: &TopicPartition,
+    ) -> Result<(), StorageError> {
+        self.reset(store, partition)?;
+        self.details.lock().is_loaded = false;
+        Ok(())
+    }
+
     /// Prepares the indexes for a scan of the segment from its start: whatever they held is forgotten.
     pub(super) fn reset(&self, store: &dyn SegmentStore, partition: &TopicPartition) -> Result<(), StorageError> {
         let mut details = self.details.lock();
@@ -130,6 +159,7 @@ impl Segment {
         }
         let details = Details {
             is_loaded: true,
+            is_retired: false,
             offsets: SparseIndex::over(offsets, mark.offset_entries)?,
             times: SparseIndex::over(times, mark.time_entries)?,
             bytes_since_entry: mark.bytes_since_entry,
@@ -148,7 +178,8 @@ impl Segment {
     pub(super) fn note(&self, header: &BatchHeader, position: u64, index_interval_bytes: u32) {
         let mut details = self.details.lock();
         let details = &mut *details;
-        if header.max_timestamp_ms > details.max_timestamp_ms {
+        // Compaction leaves batches without records, which have no time.
+        if header.record_count > 0 && header.max_timestamp_ms > details.max_timestamp_ms {
             details.max_timestamp_ms = header.max_timestamp_ms;
             details.offset_of_max = header.last_offset();
         }
@@ -221,6 +252,16 @@ impl Segment {
     pub(super) fn index_bytes(&self) -> u64 {
         let details = self.details.lock();
         (details.offsets.len() * 8).max(details.times.len() * 12)
+    }
+
+    /// The same of a sealed segment, whose indexes are read for it.
+    pub(super) fn loaded_index_bytes(
+        &self,
+        store: &dyn SegmentStore,
+        partition: &TopicPartition,
+    ) -> Result<u64, StorageError> {
+        self.load(&mut self.details.lock(), store, partition)?;
+        Ok(self.index_bytes())
     }
 
     pub(super) fn first_timestamp_ms(&self) -> i64 {
@@ -315,10 +356,11 @@ impl Segment {
             return Ok(());
         }
         match self.load_stored(store, partition) {
+            _ if details.is_retired => *details = self.rebuild(None)?,
             Ok(Some(loaded)) => *details = loaded,
             Ok(None) | Err(_) => {
                 tracing::info!(%partition, base_offset = self.base_offset, "rebuilding the indexes of a segment");
-                *details = self.rebuild(store, partition)?;
+                *details = self.rebuild(Some((store, partition)))?;
             }
         }
         Ok(())
@@ -348,9 +390,12 @@ impl Segment {
         Ok(Some(loaded).filter(|loaded| loaded.is_sane(self.file.size_bytes())))
     }
 
-    fn rebuild(&self, store: &dyn SegmentStore, partition: &TopicPartition) -> Result<Details, StorageError> {
-        store.delete(partition, &index_name(self.base_offset))?;
-        store.delete(partition, &time_index_name(self.base_offset))?;
+    /// Reads the indexes from the records, and writes them where the files are this segment's.
+    fn rebuild(&self, files: Option<(&dyn SegmentStore, &TopicPartition)>) -> Result<Details, StorageError> {
+        if let Some((store, partition)) = files {
+            store.delete(partition, &index_name(self.base_offset))?;
+            store.delete(partition, &time_index_name(self.base_offset))?;
+        }
         let details = Mutex::new(Details::empty());
         let built =
             Self { base_offset: self.base_offset, file: Arc::clone(&self.file), details, spans: Mutex::default() };
@@ -363,7 +408,9 @@ impl Segment {
                 Step::End { .. } => break,
             }
         }
-        if let Err(error) = built.finish_indexes(store, partition) {
+        if let Some((store, partition)) = files
+            && let Err(error) = built.finish_indexes(store, partition)
+        {
             // In memory they serve as well.
             tracing::warn!(%partition, %error, "rebuilt indexes were not written");
         }

@@ -1,4 +1,7 @@
 mod basics;
+mod compaction;
+mod compaction_crash;
+mod compaction_model;
 mod crash_disk;
 mod damage;
 mod deletion;
@@ -8,8 +11,10 @@ mod faulty;
 mod holes;
 mod idempotence;
 mod inspect;
+mod power;
 mod progress;
 mod reads;
+mod recompression;
 mod recovery;
 mod retention;
 mod simulation;

@@ -25,7 +25,30 @@ pub struct TimestampOffset {
 impl PartitionLog {
     /// The first record below the high watermark whose timestamp is at least `timestamp_ms`. Blocks for the disk.
     pub fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimestampOffset>, ReadError> {
+        self.look(|| self.find_timestamp(timestamp_ms))
+    }
+
+    /// The first record with the largest timestamp (ListOffsets with -3, KIP-734). Blocks for the disk.
+    pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampOffset>, ReadError> {
+        self.look(|| self.find_max_timestamp())
+    }
+
+    /// Looks again when segments were deleted or replaced meanwhile.
+    fn look<T>(&self, look: impl Fn() -> Result<T, ReadError>) -> Result<T, ReadError> {
         let _in_use = self.in_use.read();
+        let mut attempts = 0;
+        loop {
+            let before = self.snapshot()?.0;
+            match look() {
+                Err(ReadError::Storage(_)) if attempts < ATTEMPTS_MAX && before.iter().any(|it| self.is_gone(it)) => {
+                    attempts += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn find_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimestampOffset>, ReadError> {
         let (segments, log_start, high_watermark) = self.snapshot()?;
         for (index, segment) in segments.iter().enumerate() {
             let (max_timestamp_ms, _) = segment.max_timestamp(&*self.store, &self.partition)?;
@@ -50,9 +73,7 @@ impl PartitionLog {
         Ok(None)
     }
 
-    /// The first record with the largest timestamp (ListOffsets with -3, KIP-734). Blocks for the disk.
-    pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampOffset>, ReadError> {
-        let _in_use = self.in_use.read();
+    fn find_max_timestamp(&self) -> Result<Option<TimestampOffset>, ReadError> {
         let (segments, _, high_watermark) = self.snapshot()?;
         let mut best: Option<(i64, i64, &Arc<Segment>)> = None;
         for segment in &segments {
@@ -107,7 +128,7 @@ fn find_record(
     match header.attributes.codec() {
         Some(Codec::None) => Ok(walk(SliceSource::new(payload), header, wanted)),
         Some(codec) => {
-            let source = ReadSource::new(decompress::reader(codec, payload), DECOMPRESSED_BYTES_MAX);
+            let source = ReadSource::new(decompress::reader(codec, payload), decompress::UNPACKED_BYTES_MAX);
             Ok(walk(source, header, wanted))
         }
         None => Ok(None),
@@ -126,4 +147,4 @@ fn walk<S: Source>(source: S, header: &BatchHeader, wanted: impl Fn(i64, i64) ->
     })
 }
 
-const DECOMPRESSED_BYTES_MAX: u64 = 512 << 20;
+const ATTEMPTS_MAX: u32 = 3;

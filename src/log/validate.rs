@@ -1,7 +1,13 @@
 //! What a batch from a client must satisfy (`LogValidator`, `UnifiedLog.analyzeAndValidateRecords`,
 //! `ProduceRequest.validateRecords`), and a little more: a batch that would stop a consumer never gets in.
 
+use std::{
+    borrow::Cow,
+    io::{self, ErrorKind},
+};
+
 use super::{
+    compress::{Compression, Compressor},
     config::LogConfig,
     decompress,
     error::{AppendError, RecordErrorAt},
@@ -15,7 +21,7 @@ use crate::model::batch::{
 #[derive(Debug)]
 pub(super) struct ValidBatch<'a> {
     pub(super) header: BatchHeader,
-    pub(super) payload: &'a [u8],
+    pub(super) payload: Cow<'a, [u8]>,
     /// The time that the broker stamped, -1 when the producer's stays.
     pub(super) log_append_time_ms: i64,
 }
@@ -23,6 +29,7 @@ pub(super) struct ValidBatch<'a> {
 /// Checks what a produce request carries for one partition.
 pub(super) fn validate<'a>(records: &'a [u8], config: &LogConfig, now_ms: i64) -> Result<ValidBatch<'a>, AppendError> {
     let (mut header, payload) = frame(records)?;
+    let mut payload = Cow::Borrowed(payload);
     let size_bytes = records.len() as u64;
     if header.base_offset != 0 {
         return Err(invalid(format!(
@@ -43,28 +50,62 @@ pub(super) fn validate<'a>(records: &'a [u8], config: &LogConfig, now_ms: i64) -
     let Some(codec) = header.attributes.codec() else {
         return Err(AppendError::UnsupportedCompression(None));
     };
-    let max_timestamp_ms = match codec {
-        Codec::None => check_records(SliceSource::new(payload), &header, config, now_ms)?,
+    let checked = match codec {
+        Codec::None => check_records(SliceSource::new(&payload), &header, config, now_ms)?,
         codec => {
-            let source = ReadSource::new(decompress::reader(codec, payload), DECOMPRESSED_BYTES_MAX);
+            let source = ReadSource::new(decompress::reader(codec, &payload), decompress::UNPACKED_BYTES_MAX);
             check_records(source, &header, config, now_ms)?
         }
     };
+    if let Some(wanted) = config.compression.filter(|wanted| wanted.codec != codec) {
+        payload = Cow::Owned(recompress(&payload, codec, wanted, checked.unpacked_bytes, config)?);
+        header.attributes = header.attributes.with_codec(wanted.codec);
+        header.seal(&payload);
+    }
     let log_append_time_ms = match config.timestamp_type {
         TimestampType::LogAppendTime => {
-            header.set_log_append_time(now_ms, payload);
+            header.set_log_append_time(now_ms, &payload);
             now_ms
         }
         TimestampType::CreateTime => {
             let attributes = header.attributes.with_timestamp_type(TimestampType::CreateTime);
-            if (header.attributes, header.max_timestamp_ms) != (attributes, max_timestamp_ms) {
+            if (header.attributes, header.max_timestamp_ms) != (attributes, checked.max_timestamp_ms) {
                 header.attributes = attributes;
-                header.set_max_timestamp(max_timestamp_ms, payload);
+                header.set_max_timestamp(checked.max_timestamp_ms, &payload);
             }
             -1
         }
     };
     Ok(ValidBatch { header, payload, log_append_time_ms })
+}
+
+/// Packs the records with the codec of the topic. The bounds of size hold for the result as well.
+fn recompress(
+    payload: &[u8],
+    from: Codec,
+    to: Compression,
+    unpacked_bytes: u64,
+    config: &LogConfig,
+) -> Result<Vec<u8>, AppendError> {
+    let max_bytes = u64::from(config.max_message_bytes);
+    let payload_max = usize::try_from(max_bytes).unwrap_or(usize::MAX).saturating_sub(BatchHeader::SIZE);
+    let packed = Compressor::new(to, payload_max, Some(unpacked_bytes)).and_then(|mut compressor| {
+        io::copy(&mut decompress::reader(from, payload), &mut compressor)?;
+        compressor.finish()
+    });
+    match packed {
+        Ok(packed) => match (packed.len() + BatchHeader::SIZE) as u64 {
+            size_bytes if size_bytes > u64::from(config.segment_bytes) => {
+                Err(AppendError::LargerThanSegment { size_bytes, max_bytes: u64::from(config.segment_bytes) })
+            }
+            _ => Ok(packed),
+        },
+        // How large it would have been, nobody has seen.
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+            Err(AppendError::TooLarge { size_bytes: max_bytes.saturating_add(1), max_bytes })
+        }
+        Err(error) => Err(AppendError::Corrupt(format!("the records cannot be packed anew: {error}"))),
+    }
 }
 
 /// Exactly one batch of format 2 and nothing behind it.
@@ -114,13 +155,19 @@ fn check_header(header: &BatchHeader) -> Result<(), AppendError> {
     Ok(())
 }
 
-/// Walks every record; answers the largest timestamp.
+/// What a walk over the records has found.
+struct Checked {
+    max_timestamp_ms: i64,
+    unpacked_bytes: u64,
+}
+
+/// Walks every record.
 fn check_records<S: Source>(
     source: S,
     header: &BatchHeader,
     config: &LogConfig,
     now_ms: i64,
-) -> Result<i64, AppendError> {
+) -> Result<Checked, AppendError> {
     let mut walker = RecordWalker::new(source, header.record_count);
     let mut errors = Errors::default();
     let mut max_timestamp_ms = NO_TIMESTAMP;
@@ -160,7 +207,7 @@ fn check_records<S: Source>(
         Ok(false) => return Err(invalid("the batch has bytes behind its last record")),
         Err(error) => return Err(broken(header.record_count, error)),
     }
-    errors.into_result().map(|()| max_timestamp_ms)
+    errors.into_result().map(|()| Checked { max_timestamp_ms, unpacked_bytes: walker.position() })
 }
 
 /// Records that are refused for what they say; the first decides the kind, as in `LogValidator.processRecordErrors`.
@@ -208,8 +255,6 @@ fn broken(index: i32, error: RecordError) -> AppendError {
 
 /// Records named in one answer.
 const RECORD_ERRORS_MAX: usize = 100;
-/// A batch that unpacks to more is refused: no client could read it back.
-const DECOMPRESSED_BYTES_MAX: u64 = 512 << 20;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,13 @@
 //! Prometheus registry and what is observed; names and labels are listed in docs/architecture.md.
 
+mod cleaner;
+
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramTimer, HistogramVec, IntCounter, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+
+pub use cleaner::CleanerMetrics;
 
 /// Observes a duration when dropped.
 pub type RequestTimer = HistogramTimer;
@@ -26,6 +30,7 @@ pub struct Metrics {
     storage_entries: IntGaugeVec,
     groups: IntGaugeVec,
     coordinator_events: IntGaugeVec,
+    pub cleaner: CleanerMetrics,
 }
 
 impl Metrics {
@@ -77,6 +82,7 @@ impl Metrics {
                 Opts::new("tidegate_coordinator_events", "What the group coordinator did since the start, by event."),
                 &["event"],
             )?,
+            cleaner: CleanerMetrics::new()?,
             registry,
         };
         metrics.register()?;
@@ -127,7 +133,8 @@ impl Metrics {
         registry.register(Box::new(self.storage_bytes.clone()))?;
         registry.register(Box::new(self.storage_entries.clone()))?;
         registry.register(Box::new(self.groups.clone()))?;
-        registry.register(Box::new(self.coordinator_events.clone()))
+        registry.register(Box::new(self.coordinator_events.clone()))?;
+        self.cleaner.register(registry)
     }
 }
 

@@ -41,6 +41,11 @@ pub trait SegmentStore: Send + Sync + 'static {
     /// Removes a file; one that is not there is no error. Handles that are open go on reading.
     fn delete(&self, partition: &TopicPartition, name: &str) -> Result<(), StorageError>;
 
+    /// Gives the file `from` the name `to`, in place of the file that has it, and answers a handle under the new name: a
+    /// reader, and a crash, sees the one or the other. Handles of the file that is replaced were
+    /// [retired](SegmentFile::retire) before; those of `from` are of no more use.
+    fn rename(&self, partition: &TopicPartition, from: &str, to: &str) -> Result<Arc<dyn SegmentFile>, StorageError>;
+
     /// Makes creations and removals of files in the partition's directory durable, and the directory itself.
     fn sync_directory(&self, partition: &TopicPartition) -> Result<(), StorageError>;
 
@@ -140,6 +145,12 @@ pub trait SegmentFile: Send + Sync + 'static {
 
     /// Tells that nothing will be appended any more: gives up what only appends need.
     fn seal(&self) {}
+
+    /// Tells that the file's name is about to become another file's: from now on the handle reads the file that it has,
+    /// for as long as it lives, and never looks for it by name.
+    fn retire(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
 }
 
 /// A file in a partition's directory.

@@ -16,6 +16,7 @@
 mod support;
 
 mod admin;
+mod compaction;
 mod fetch;
 mod fetch_sessions;
 mod groups;

@@ -25,8 +25,14 @@ pub static TOPIC_CONFIGS: &[Definition] = &[
     .synonyms(&["log.cleanup.policy"]),
     Definition::new("compression.gzip.level", Int, "-1", GzipLevel, "Level to compress with when the codec is gzip.")
         .synonyms(&["compression.gzip.level"]),
-    Definition::new("compression.lz4.level", Int, "9", Between(1, 17), "Level to compress with when the codec is lz4.")
-        .synonyms(&["compression.lz4.level"]),
+    Definition::new(
+        "compression.lz4.level",
+        Int,
+        "9",
+        Between(1, 17),
+        "Accepted for compatibility: lz4 has one level here.",
+    )
+    .synonyms(&["compression.lz4.level"]),
     Definition::new(
         "compression.type",
         String,

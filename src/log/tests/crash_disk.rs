@@ -201,6 +201,22 @@ impl SegmentStore for CrashDisk {
         Ok(())
     }
 
+    fn rename(&self, _: &TopicPartition, from: &str, to: &str) -> Result<Arc<dyn SegmentFile>, StorageError> {
+        let mut disk = self.disk.lock();
+        let fate = disk.begin("rename to", to)?;
+        let missing = || StorageError::Corrupt(format!("{from} is missing"));
+        let id = disk.names.remove(from).ok_or_else(missing)?;
+        disk.names.insert(to.to_owned(), id);
+        fate.end()?;
+        Ok(Arc::new(CrashFile {
+            disk: self.clone(),
+            name: to.to_owned(),
+            id,
+            refuses: false.into(),
+            sync_failed: false.into(),
+        }))
+    }
+
     fn sync_directory(&self, _: &TopicPartition) -> Result<(), StorageError> {
         let mut disk = self.disk.lock();
         let fate = disk.begin("sync", "directory")?;

@@ -76,6 +76,10 @@ impl SegmentStore for Interrupted {
         self.inner.delete(partition, name)
     }
 
+    fn rename(&self, partition: &TopicPartition, from: &str, to: &str) -> Result<Arc<dyn SegmentFile>, StorageError> {
+        self.inner.rename(partition, from, to)
+    }
+
     fn sync_directory(&self, partition: &TopicPartition) -> Result<(), StorageError> {
         self.inner.sync_directory(partition)
     }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::{
     model::TopicPartition,
@@ -28,6 +29,8 @@ pub(crate) struct Faults {
     /// Appends leave a torn write that cannot be cut.
     pub(crate) torn: AtomicBool,
     pub(crate) sync_count: AtomicUsize,
+    /// So many changes are made yet, as when the process is killed then; every later one fails. None: no end.
+    pub(crate) changes_left: Mutex<Option<usize>>,
 }
 
 impl Faults {
@@ -35,6 +38,17 @@ impl Faults {
         match fault.load(Ordering::SeqCst) {
             true => Err(StorageError::Unavailable("injected".to_owned())),
             false => Ok(()),
+        }
+    }
+
+    fn change(&self) -> Result<(), StorageError> {
+        match &mut *self.changes_left.lock() {
+            None => Ok(()),
+            Some(0) => Err(StorageError::Unavailable("killed".to_owned())),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
         }
     }
 }
@@ -56,16 +70,10 @@ impl SegmentStore for FaultyStore {
         name: &str,
         mode: OpenMode,
     ) -> Result<Arc<dyn SegmentFile>, StorageError> {
-        let inner = self.inner.open(partition, name, mode)?;
-        if !name.ends_with(".log") {
-            return Ok(inner);
+        if mode.creates() {
+            self.faults.change()?;
         }
-        Ok(Arc::new(FaultyFile {
-            inner,
-            faults: Arc::clone(&self.faults),
-            refuses: AtomicBool::new(false),
-            sync_failed: AtomicBool::new(false),
-        }))
+        Ok(self.file(self.inner.open(partition, name, mode)?, name))
     }
 
     fn read_whole(&self, partition: &TopicPartition, name: &str) -> Result<Option<Bytes>, StorageError> {
@@ -82,14 +90,22 @@ impl SegmentStore for FaultyStore {
         if self.faults.full.load(Ordering::SeqCst) {
             return Err(StorageError::Full("injected".to_owned()));
         }
+        self.faults.change()?;
         self.inner.write_whole(partition, name, contents, durable)
     }
 
     fn delete(&self, partition: &TopicPartition, name: &str) -> Result<(), StorageError> {
+        self.faults.change()?;
         self.inner.delete(partition, name)
     }
 
+    fn rename(&self, partition: &TopicPartition, from: &str, to: &str) -> Result<Arc<dyn SegmentFile>, StorageError> {
+        self.faults.change()?;
+        Ok(self.file(self.inner.rename(partition, from, to)?, to))
+    }
+
     fn sync_directory(&self, partition: &TopicPartition) -> Result<(), StorageError> {
+        self.faults.change()?;
         self.inner.sync_directory(partition)
     }
 
@@ -106,9 +122,23 @@ impl SegmentStore for FaultyStore {
     }
 }
 
+impl FaultyStore {
+    fn file(&self, inner: Arc<dyn SegmentFile>, name: &str) -> Arc<dyn SegmentFile> {
+        Arc::new(FaultyFile {
+            inner,
+            faults: Arc::clone(&self.faults),
+            is_index: name.ends_with("index"),
+            refuses: AtomicBool::new(false),
+            sync_failed: AtomicBool::new(false),
+        })
+    }
+}
+
 struct FaultyFile {
     inner: Arc<dyn SegmentFile>,
     faults: Arc<Faults>,
+    /// Of these only changes are counted.
+    is_index: bool,
     refuses: AtomicBool,
     sync_failed: AtomicBool,
 }
@@ -119,6 +149,10 @@ impl SegmentFile for FaultyFile {
     }
 
     fn append(&self, parts: &[IoSlice<'_>]) -> Result<u64, StorageError> {
+        self.faults.change()?;
+        if self.is_index {
+            return self.inner.append(parts);
+        }
         self.faults.check(&self.refuses)?;
         if self.faults.full.load(Ordering::SeqCst) {
             return Err(StorageError::Full("injected".to_owned()));
@@ -136,6 +170,10 @@ impl SegmentFile for FaultyFile {
     }
 
     fn sync(&self) -> Result<(), StorageError> {
+        self.faults.change()?;
+        if self.is_index {
+            return self.inner.sync();
+        }
         self.faults.sync_count.fetch_add(1, Ordering::SeqCst);
         self.faults.check(&self.sync_failed)?;
         self.faults.check(&self.faults.syncs).inspect_err(|_| {
@@ -145,7 +183,16 @@ impl SegmentFile for FaultyFile {
         self.inner.sync()
     }
 
+    fn retire(&self) -> Result<(), StorageError> {
+        self.faults.change()?;
+        self.inner.retire()
+    }
+
     fn truncate(&self, size_bytes: u64) -> Result<(), StorageError> {
+        self.faults.change()?;
+        if self.is_index {
+            return self.inner.truncate(size_bytes);
+        }
         self.faults.check(&self.faults.truncates)?;
         self.inner.truncate(size_bytes)?;
         self.refuses.store(false, Ordering::SeqCst);

@@ -1,14 +1,25 @@
 //! What the tests of the log share.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    io::{Read as _, Write as _},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 
 use crate::{
     clock::MockClock,
     config::Durability,
-    log::{InspectedTopic, LogConfig, LogContext, PartitionInfo, PartitionLog, inspect},
-    model::{Records, TopicId, TopicPartition, batch::BatchBuilder},
+    log::{
+        Compression, InspectedTopic, Isolation, LogConfig, LogContext, Pace, PartitionInfo, PartitionLog,
+        compress::Compressor, decompress, inspect,
+    },
+    model::{
+        Records, TopicId, TopicPartition,
+        batch::{Attributes, BatchBuilder, BatchView, Codec, batches},
+    },
     storage::{Finding, Severity, disk::DiskSegments, memory::MemorySegments, segment::SegmentStore},
 };
 
@@ -60,6 +71,11 @@ impl Bench {
 
     pub(crate) fn context(&self) -> Arc<LogContext> {
         LogContext::new(Arc::new(self.clock.clone()), self.durability, Duration::from_secs(86_400))
+    }
+
+    /// For passes that never rest.
+    pub(crate) fn pace(&self) -> Pace {
+        Pace::full(Arc::new(self.clock.clone()))
     }
 
     pub(crate) fn open(&self) -> Arc<PartitionLog> {
@@ -126,4 +142,97 @@ pub(crate) fn copy_directory(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// A record as a consumer sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) offset: i64,
+    pub(crate) timestamp_ms: i64,
+    pub(crate) key: Option<String>,
+    pub(crate) value: Option<String>,
+}
+
+/// The records of a batch, whatever its codec.
+pub(crate) fn records_of(batch: &BatchView<'_>) -> Vec<Seen> {
+    let codec = batch.header.attributes.codec().unwrap();
+    let mut bytes = Vec::new();
+    if batch.header.record_count > 0 {
+        decompress::reader(codec, batch.payload()).read_to_end(&mut bytes).unwrap();
+    }
+    let mut rest = bytes.as_slice();
+    let mut seen = Vec::new();
+    for _ in 0..batch.header.record_count {
+        let (mut record, behind) = {
+            let length = varlong(&mut rest) as usize;
+            rest.split_at(length)
+        };
+        rest = behind;
+        record = &record[1..];
+        let timestamp_ms = batch.header.base_timestamp_ms + varlong(&mut record);
+        let offset = batch.header.base_offset + varlong(&mut record);
+        let (key, value) = (text(&mut record), text(&mut record));
+        seen.push(Seen { offset, timestamp_ms, key, value });
+    }
+    assert!(rest.is_empty());
+    seen
+}
+
+/// Reads the log from its start to its end, `bytes_max` at a time, as a consumer does.
+pub(crate) fn consume(log: &PartitionLog, bytes_max: usize) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    let mut at = log.log_start();
+    loop {
+        let read = log.read(at, bytes_max, true, Isolation::ReadUncommitted).unwrap();
+        let records = read.records.read().unwrap();
+        for batch in batches(&records) {
+            let batch = batch.unwrap();
+            assert!(batch.is_intact());
+            assert!(batch.header.base_offset >= at || seen.is_empty(), "offset {at} was served already");
+            seen.extend(records_of(&batch));
+            at = batch.header.next_offset();
+        }
+        at = at.max(read.next_offset);
+        if read.records.is_empty() {
+            assert!(at >= read.high_watermark || read.next_offset == at);
+            let start = log.log_start();
+            seen.retain(|record| record.offset >= start);
+            return seen;
+        }
+    }
+}
+
+fn varlong(bytes: &mut &[u8]) -> i64 {
+    let (mut raw, mut shift) = (0_u64, 0);
+    loop {
+        let byte = bytes[0];
+        *bytes = &bytes[1..];
+        raw |= u64::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte & 0x80 == 0 {
+            return (raw >> 1) as i64 ^ -((raw & 1) as i64);
+        }
+    }
+}
+
+fn text(bytes: &mut &[u8]) -> Option<String> {
+    let length = usize::try_from(varlong(bytes)).ok()?;
+    let (text, rest) = bytes.split_at(length);
+    *bytes = rest;
+    Some(String::from_utf8(text.to_vec()).unwrap())
+}
+
+/// A batch of one record with a key.
+pub(crate) fn keyed(timestamp_ms: i64, key: &str, value: Option<&str>) -> Bytes {
+    BatchBuilder::new().record(timestamp_ms, Some(key.as_bytes()), value.map(str::as_bytes)).build()
+}
+
+/// The same batch packed with another codec.
+pub(crate) fn packed(builder: BatchBuilder, codec: Codec) -> Bytes {
+    let attributes = Attributes::default().with_codec(codec).0;
+    builder.attributes(attributes).build_with(|plain| {
+        let mut out = Compressor::new(Compression::of(codec), usize::MAX, None).unwrap();
+        out.write_all(&plain).unwrap();
+        out.finish().unwrap()
+    })
 }

@@ -176,7 +176,7 @@ fn a_largest_timestamp_that_lies_is_put_right() {
     let config = LogConfig::default();
     let batch = validate(&bytes, &config, NOW_MS).unwrap();
     assert_eq!(batch.header.max_timestamp_ms, NOW_MS + 5);
-    assert_eq!(batch.header.crc, checksum_of(&batch.header.encode(), batch.payload));
+    assert_eq!(batch.header.crc, checksum_of(&batch.header.encode(), &batch.payload));
 }
 
 #[test]

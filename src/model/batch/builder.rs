@@ -136,7 +136,7 @@ fn put_length(out: &mut Vec<u8>, length: usize) {
 }
 
 /// Zigzag; for values of an i32 the same bytes as a varint.
-fn put_varlong(out: &mut Vec<u8>, value: i64) {
+pub(super) fn put_varlong(out: &mut Vec<u8>, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)) as u64;
     while rest >= 0x80 {
         out.push((rest & 0x7f) as u8 | 0x80);

@@ -132,6 +132,12 @@ impl BatchHeader {
         self.max_timestamp_ms = max_timestamp_ms;
         self.crc = checksum_of(&self.encode(), payload);
     }
+
+    /// Makes length and checksum those of `payload`; every other field is set before.
+    pub fn seal(&mut self, payload: &[u8]) {
+        self.length = i32::try_from(payload.len() + Self::SIZE - LOG_OVERHEAD).unwrap_or(i32::MAX);
+        self.crc = checksum_of(&self.encode(), payload);
+    }
 }
 
 /// The attribute bits of a batch.
@@ -173,6 +179,21 @@ impl Attributes {
             TimestampType::CreateTime => Self(self.0 & !0x08),
             TimestampType::LogAppendTime => Self(self.0 | 0x08),
         }
+    }
+
+    pub fn with_codec(self, codec: Codec) -> Self {
+        let number = match codec {
+            Codec::None => 0,
+            Codec::Gzip => 1,
+            Codec::Snappy => 2,
+            Codec::Lz4 => 3,
+            Codec::Zstd => 4,
+        };
+        Self(self.0 & !0x07 | number)
+    }
+
+    pub fn with_delete_horizon(self, has: bool) -> Self {
+        if has { Self(self.0 | 0x40) } else { Self(self.0 & !0x40) }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The records inside a batch: their framing, not their contents. Works over plain bytes and over a decompressor.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
+
+use super::builder::put_varlong;
 
 /// What the framing of one record says (`org.apache.kafka.common.record.DefaultRecord`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +28,50 @@ impl<S: Source> RecordWalker<S> {
         Self { source, remaining: count.max(0) }
     }
 
+    /// Bytes of the records so far, unpacked.
+    pub fn position(&self) -> u64 {
+        self.source.position()
+    }
+
     /// Whether the records were followed by nothing.
     pub fn is_at_end(&mut self) -> Result<bool, RecordError> {
         self.source.is_at_end()
     }
 
-    fn read(&mut self) -> Result<RecordInfo, RecordError> {
+    /// The next record, its key written to `key`; none behind the last.
+    pub fn next_keyed(&mut self, key: &mut impl Write) -> Option<Result<RecordInfo, RecordError>> {
+        if self.remaining == 0 {
+            return None;
+        }
+        let result = self.read(key);
+        self.remaining = if result.is_ok() { self.remaining - 1 } else { 0 };
+        Some(result)
+    }
+
+    /// Copies the next record to `out`, the timestamp that it states moved by `shift_ms`. What it holds is not looked at.
+    pub fn copy_next(&mut self, shift_ms: i64, out: &mut impl Write) -> Result<(), RecordError> {
+        if self.remaining == 0 {
+            return Err(RecordError::Truncated);
+        }
+        self.remaining -= 1;
+        let source = &mut self.source;
+        let length = varint(source)?;
+        let body = usize::try_from(length).map_err(|_| RecordError::Length(length))?;
+        let start = source.position();
+        let attributes = source.byte()?;
+        let timestamp_delta = varlong(source)?.saturating_add(shift_ms);
+        let read = usize::try_from(source.position() - start).unwrap_or(usize::MAX);
+        let rest = body.checked_sub(read).ok_or(RecordError::Length(length))?;
+        let mut front = vec![attributes];
+        put_varlong(&mut front, timestamp_delta);
+        let mut prefix = Vec::new();
+        put_varlong(&mut prefix, i64::try_from(front.len() + rest).unwrap_or(i64::MAX));
+        prefix.append(&mut front);
+        out.write_all(&prefix).map_err(|_| RecordError::Compression)?;
+        source.copy(rest, out)
+    }
+
+    fn read(&mut self, key: &mut impl Write) -> Result<RecordInfo, RecordError> {
         let source = &mut self.source;
         let start = source.position();
         let length = varint(source)?;
@@ -40,7 +80,10 @@ impl<S: Source> RecordWalker<S> {
         let _attributes = source.byte()?;
         let timestamp_delta = varlong(source)?;
         let offset_delta = varint(source)?;
-        let has_key = field(source)?;
+        let has_key = match field_length(source)? {
+            Some(length) => source.copy(length, key).map(|()| true)?,
+            None => false,
+        };
         let has_value = field(source)?;
         let header_count = varint(source)?;
         if header_count < 0 {
@@ -64,12 +107,7 @@ impl<S: Source> Iterator for RecordWalker<S> {
     type Item = Result<RecordInfo, RecordError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.remaining == 0 {
-            return None;
-        }
-        let result = self.read();
-        self.remaining = if result.is_ok() { self.remaining - 1 } else { 0 };
-        Some(result)
+        self.next_keyed(&mut io::sink())
     }
 }
 
@@ -77,6 +115,8 @@ impl<S: Source> Iterator for RecordWalker<S> {
 pub trait Source {
     fn byte(&mut self) -> Result<u8, RecordError>;
     fn skip(&mut self, count: usize) -> Result<(), RecordError>;
+    /// Reads `count` bytes and writes them to `out`.
+    fn copy(&mut self, count: usize, out: &mut impl Write) -> Result<(), RecordError>;
     /// Bytes read and skipped so far.
     fn position(&self) -> u64;
     fn is_at_end(&mut self) -> Result<bool, RecordError>;
@@ -107,6 +147,15 @@ impl Source for SliceSource<'_> {
     #[inline]
     fn skip(&mut self, count: usize) -> Result<(), RecordError> {
         self.rest = self.rest.get(count..).ok_or(RecordError::Truncated)?;
+        self.position += count as u64;
+        Ok(())
+    }
+
+    #[inline]
+    fn copy(&mut self, count: usize, out: &mut impl Write) -> Result<(), RecordError> {
+        let (bytes, rest) = self.rest.split_at_checked(count).ok_or(RecordError::Truncated)?;
+        out.write_all(bytes).map_err(|_| RecordError::Compression)?;
+        self.rest = rest;
         self.position += count as u64;
         Ok(())
     }
@@ -165,12 +214,18 @@ impl<R: Read> Source for ReadSource<R> {
         Ok(byte)
     }
 
-    fn skip(&mut self, mut count: usize) -> Result<(), RecordError> {
+    fn skip(&mut self, count: usize) -> Result<(), RecordError> {
+        self.copy(count, &mut io::sink())
+    }
+
+    fn copy(&mut self, mut count: usize, out: &mut impl Write) -> Result<(), RecordError> {
         while count > 0 {
             if !self.fill()? {
                 return Err(RecordError::Truncated);
             }
             let step = count.min(self.buffer.len() - self.at);
+            let bytes = self.buffer.get(self.at..self.at + step).unwrap_or_default();
+            out.write_all(bytes).map_err(|_| RecordError::Compression)?;
             self.at += step;
             self.position += step as u64;
             count -= step;
@@ -202,6 +257,10 @@ pub enum RecordError {
     HeaderCount(i32),
     #[error("a record announces {announced} bytes and has {read}")]
     Size { announced: u64, read: u64 },
+    #[error("offset delta {0} is out of order")]
+    OffsetDelta(i32),
+    #[error("bytes follow the last record")]
+    Trailing,
     #[error("the records do not decompress")]
     Compression,
     #[error("the records decompress to more than {0} bytes")]
@@ -210,14 +269,19 @@ pub enum RecordError {
 
 /// Skips a nullable field; whether it was there.
 fn field<S: Source>(source: &mut S) -> Result<bool, RecordError> {
-    let length = varint(source)?;
-    if length == -1 {
-        return Ok(false);
+    match field_length(source)? {
+        Some(length) => source.skip(length).map(|()| true),
+        None => Ok(false),
     }
-    // Kafka takes any negative length for null; its consumers do not all, so nothing else gets in.
-    let count = usize::try_from(length).map_err(|_| RecordError::FieldLength(length))?;
-    source.skip(count)?;
-    Ok(true)
+}
+
+/// Length of a nullable field; none for null.
+fn field_length<S: Source>(source: &mut S) -> Result<Option<usize>, RecordError> {
+    match varint(source)? {
+        -1 => Ok(None),
+        // Kafka takes any negative length for null; its consumers do not all, so nothing else gets in.
+        length => usize::try_from(length).map(Some).map_err(|_| RecordError::FieldLength(length)),
+    }
 }
 
 #[inline]

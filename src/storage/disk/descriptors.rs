@@ -44,6 +44,8 @@ struct Handle {
     refuses: bool,
     /// A sync failed: another one would succeed and mean nothing.
     sync_failed: bool,
+    /// The name is another file's by now: the descriptor stays, and there will be no other.
+    retired: bool,
 }
 
 impl DiskFile {
@@ -73,6 +75,9 @@ impl DiskFile {
             self.touched.store(true, Ordering::Relaxed);
             return Ok(Arc::clone(file));
         }
+        if handle.retired {
+            return Err(StorageError::Unavailable(format!("{} was replaced", self.path.display())));
+        }
         let mut options = OpenOptions::new();
         options.read(true);
         let file = match options.clone().append(true).open(&self.path) {
@@ -84,11 +89,15 @@ impl DiskFile {
         };
         let file = Arc::new(file.map_err(|error| failure("open", &self.path, &error))?);
         if self.keep_open {
-            handle.file = Some(Arc::clone(&file));
-            self.touched.store(true, Ordering::Relaxed);
-            self.descriptors.opened.fetch_add(1, Ordering::Relaxed);
+            self.keep(handle, &file);
         }
         Ok(file)
+    }
+
+    fn keep(&self, handle: &mut Handle, file: &Arc<File>) {
+        handle.file = Some(Arc::clone(file));
+        self.touched.store(true, Ordering::Relaxed);
+        self.descriptors.opened.fetch_add(1, Ordering::Relaxed);
     }
 
     fn close(&self, handle: &mut Handle) {
@@ -208,6 +217,16 @@ impl SegmentFile for DiskFile {
             }
         }
     }
+
+    fn retire(&self) -> Result<(), StorageError> {
+        let mut handle = self.handle.lock();
+        let file = self.file(&mut handle)?;
+        if handle.file.is_none() {
+            self.keep(&mut handle, &file);
+        }
+        handle.retired = true;
+        Ok(())
+    }
 }
 
 impl Drop for DiskFile {
@@ -263,6 +282,9 @@ impl DescriptorCache {
                 continue;
             }
             let Some(mut handle) = file.handle.try_lock() else { continue };
+            if handle.retired {
+                continue;
+            }
             file.close(&mut handle);
             if (self.opened.load(Ordering::Relaxed) as usize) < self.max {
                 return;

@@ -4,7 +4,7 @@ use std::{fs, io, path::Path};
 
 use super::{
     files::io_error,
-    segments::{DELETED, TOPICS, parse_directory},
+    segments::{DELETED, REDO, TOPICS, parse_directory},
 };
 use crate::storage::{Finding, StorageError};
 
@@ -17,6 +17,19 @@ pub fn strangers(data_dir: &Path) -> Result<Vec<Finding>, StorageError> {
         }
         Ok(())
     })?;
+    let redo = data_dir.join(REDO);
+    if redo.is_dir() {
+        each(&redo, &mut |name, _| {
+            let what = "bytes that were synced here in place of their segments";
+            findings.push(Finding::note(
+                format!("{REDO}/{name}"),
+                None,
+                what,
+                "written into the segments at the start",
+            ));
+            Ok(())
+        })?;
+    }
     let root = data_dir.join(TOPICS);
     if !root.is_dir() {
         return Ok(findings);
@@ -48,6 +61,6 @@ fn each(dir: &Path, visit: &mut dyn FnMut(&str, &Path) -> Result<(), StorageErro
     entries.iter().try_for_each(|entry| visit(&entry.file_name().to_string_lossy(), &entry.path()))
 }
 
-const OURS: &[&str] = &[".lock", "journal", TOPICS];
+const OURS: &[&str] = &[".lock", "journal", REDO, TOPICS];
 const IS_NOT_OURS: &str = "belongs to nothing";
 const PASSED_OVER: &str = "passed over";

@@ -178,6 +178,14 @@ impl SegmentStore for DiskSegments {
         }
     }
 
+    fn rename(&self, partition: &TopicPartition, from: &str, to: &str) -> Result<Arc<dyn SegmentFile>, StorageError> {
+        self.redo.revoke(&format!("{partition}/{to}"))?;
+        let (from, to) = (self.path(partition, from)?, self.path(partition, to)?);
+        let size_bytes = fs::metadata(&from).map_err(|error| failure("look at", &from, &error))?.len();
+        fs::rename(&from, &to).map_err(|error| failure("rename", &from, &error))?;
+        Ok(DiskFile::handle(to, size_bytes, true, Arc::clone(&self.descriptors), Arc::clone(&self.redo)))
+    }
+
     fn sync_directory(&self, partition: &TopicPartition) -> Result<(), StorageError> {
         sync_path(&self.directory(partition)?)?;
         sync_path(&self.root)
@@ -304,7 +312,7 @@ fn remove_all(path: &Path) -> Result<(), StorageError> {
     }
 }
 
-const REDO: &str = "redo";
+pub(super) const REDO: &str = "redo";
 pub(super) const TOPICS: &str = "topics";
 /// Prefix of directories that are being deleted; no topic name with a partition begins like it and parses.
 pub(super) const DELETED: &str = ".deleted-";

@@ -94,6 +94,17 @@ impl SegmentStore for MemorySegments {
         Ok(())
     }
 
+    fn rename(&self, partition: &TopicPartition, from: &str, to: &str) -> Result<Arc<dyn SegmentFile>, StorageError> {
+        let mut directories = self.directories.write();
+        let files = directories.get_mut(partition);
+        let moved = files.and_then(|files| files.remove(from).map(|file| (files, file)));
+        let Some((files, file)) = moved else {
+            return Err(StorageError::Unavailable(format!("{partition}/{from} is missing")));
+        };
+        files.insert(to.to_owned(), Arc::clone(&file));
+        Ok(file)
+    }
+
     fn sync_directory(&self, _partition: &TopicPartition) -> Result<(), StorageError> {
         Ok(())
     }

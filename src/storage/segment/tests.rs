@@ -66,6 +66,34 @@ fn a_truncated_file_goes_on_from_there() {
 }
 
 #[test]
+fn a_renamed_file_takes_the_place_of_another() {
+    on_every_store(|store| {
+        let old = store.open(&orders(), "0.log", OpenMode::Create).unwrap();
+        append(&old, &[1; 1_000]);
+        let unread = store.open(&orders(), "0.log", OpenMode::Existing).unwrap();
+        let new = store.open(&orders(), "0.log.cleaned", OpenMode::Create).unwrap();
+        append(&new, &[2; 500]);
+        new.sync().unwrap();
+        old.retire().unwrap();
+        unread.retire().unwrap();
+        let renamed = store.rename(&orders(), "0.log.cleaned", "0.log").unwrap();
+        assert_eq!((renamed.size_bytes(), &renamed.read(0, 1_000).unwrap()[..]), (500, &[2; 500][..]));
+        assert_eq!(append(&renamed, &[3; 10]), 500);
+        let names: Vec<_> = store.list(&orders()).unwrap().into_iter().map(|file| file.name).collect();
+        assert_eq!(names, ["0.log"]);
+        // Other files are used meanwhile: the retired handles keep their descriptors.
+        for index in 0..20 {
+            append(&store.open(&TopicPartition::new("many", index), "0.log", OpenMode::Create).unwrap(), b"x");
+        }
+        for file in [old, unread] {
+            assert_eq!((file.size_bytes(), &file.read(0, 1_000).unwrap()[..]), (1_000, &[1; 1_000][..]));
+        }
+        assert!(store.rename(&orders(), "no", "0.log").is_err());
+        assert_eq!(store.open(&orders(), "0.log", OpenMode::Existing).unwrap().size_bytes(), 510);
+    });
+}
+
+#[test]
 fn small_files_are_replaced_whole() {
     on_every_store(|store| {
         assert_eq!(store.read_whole(&orders(), "x").unwrap(), None);
