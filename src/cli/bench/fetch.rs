@@ -61,6 +61,8 @@ fn fill(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection) -
             total_bytes: Some(flags.total_bytes),
         };
         produce::produce(target, &load, topic, admin, &target.until_done()).context("filling the topic")?;
+        // A broker on this machine must not write it to the disk in the time that is measured.
+        rustix::fs::sync();
     }
     Ok(())
 }
