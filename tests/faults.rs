@@ -454,6 +454,8 @@ fn the_doctor_tells_a_torn_tail_from_damage() {
     let segment = gateway.data_dir().join("topics/topic-0/00000000000000000000.log");
     let whole = fs::read(&segment).unwrap();
     fs::write(&segment, &whole[..whole.len() - 3]).unwrap();
+    // It would bring back what is cut here.
+    fs::remove_dir_all(gateway.data_dir().join("redo")).unwrap();
     let (code, output) = doctor(&gateway);
     let size = whole.len() / 5;
     assert!(
@@ -463,6 +465,28 @@ fn the_doctor_tells_a_torn_tail_from_damage() {
     assert!(code == 0 && output.contains("will be cut at start"), "{output}");
     gateway.run();
     assert_eq!(read_all(&mut gateway.connect(), "topic", 0, 0).len(), 4);
+}
+
+#[test]
+fn what_a_power_cut_takes_from_a_segment_comes_back_from_the_redo_log() {
+    let mut gateway = Gateway::options().storage("disk").start();
+    let mut client = gateway.connect();
+    topics::create(&mut client, "topic", 1);
+    (0..5).for_each(|number| _ = produce_values(&mut client, "topic", 0, [number.to_string()]));
+    gateway.kill();
+    let segment = gateway.data_dir().join("topics/topic-0/00000000000000000000.log");
+    let whole = fs::read(&segment).unwrap();
+    // The first batch was synced with its segment, the others elsewhere.
+    for kept in [whole.len() / 5, whole.len() / 2, whole.len() - 3] {
+        let notes = fs::read_dir(gateway.data_dir().join("redo")).unwrap().map(|entry| entry.unwrap().path());
+        let notes: Vec<_> = notes.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+        assert!(!notes.is_empty());
+        fs::write(&segment, &whole[..kept]).unwrap();
+        gateway.run();
+        assert_eq!(read_all(&mut gateway.connect(), "topic", 0, 0).len(), 5, "{kept} of {} bytes", whole.len());
+        gateway.kill();
+        notes.iter().for_each(|(path, contents)| fs::write(path, contents).unwrap());
+    }
 }
 
 #[test]

@@ -17,19 +17,6 @@ pub fn strangers(data_dir: &Path) -> Result<Vec<Finding>, StorageError> {
         }
         Ok(())
     })?;
-    let redo = data_dir.join(REDO);
-    if redo.is_dir() {
-        each(&redo, &mut |name, _| {
-            let what = "bytes that were synced here in place of their segments";
-            findings.push(Finding::note(
-                format!("{REDO}/{name}"),
-                None,
-                what,
-                "written into the segments at the start",
-            ));
-            Ok(())
-        })?;
-    }
     let root = data_dir.join(TOPICS);
     if !root.is_dir() {
         return Ok(findings);
