@@ -11,8 +11,23 @@ pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
     try_request(address, "GET", path, None).unwrap_or_else(|error| panic!("GET {address}{path}: {error}"))
 }
 
-/// An error means that there was no whole answer. `body` is a content type and the content.
+/// An error means that there was no whole answer. `body` is a content type and the content. A server under load may close
+/// a connection without a word: what only reads is asked once more.
 pub fn try_request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: Option<(&str, &str)>,
+) -> std::io::Result<(u16, String)> {
+    match try_once(address, method, path, body) {
+        Err(error) if method == "GET" && error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            try_once(address, method, path, body)
+        }
+        answer => answer,
+    }
+}
+
+fn try_once(
     address: SocketAddr,
     method: &str,
     path: &str,
