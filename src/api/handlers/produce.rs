@@ -15,6 +15,7 @@ use crate::{
     api::{Handled, Outcome, Request, RequestError, errors::KafkaError},
     broker::{ProduceError, Produced, TopicRef},
     log::AppendError,
+    model::batch::{Attributes, Codec},
     wire::{
         produce::{
             ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopic, ProduceTopicResponse, RecordError,
@@ -123,10 +124,10 @@ fn append(request: &Request, topic: &TopicRef, partition: i32, records: Bytes) -
 /// What a batch's attributes alone forbid: transactions, which are not there yet, and zstd before the version that
 /// brought it (KIP-110).
 fn refused_attributes(version: i16, batch: &[u8]) -> Option<ResponseError> {
-    let attributes = batch.get(ATTRIBUTES_LOW_BYTE).copied().unwrap_or_default();
-    if attributes & TRANSACTIONAL != 0 {
+    let attributes = Attributes::peek(batch).unwrap_or_default();
+    if attributes.is_transactional() {
         Some(ResponseError::TransactionalIdAuthorizationFailed)
-    } else if attributes & COMPRESSION_MASK == ZSTD && version < FIRST_VERSION_WITH_ZSTD {
+    } else if attributes.codec() == Some(Codec::Zstd) && version < FIRST_VERSION_WITH_ZSTD {
         Some(ResponseError::UnsupportedCompressionType)
     } else {
         None
@@ -182,9 +183,4 @@ fn encode(
         .map_err(|error| RequestError::Unencodable(error.to_string()))
 }
 
-/// Where the low byte of a batch's attributes is (message format 2).
-const ATTRIBUTES_LOW_BYTE: usize = 22;
-const COMPRESSION_MASK: u8 = 0x07;
-const ZSTD: u8 = 4;
-const TRANSACTIONAL: u8 = 0x10;
 const FIRST_VERSION_WITH_ZSTD: i16 = 7;
