@@ -37,6 +37,8 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
+use crate::{broker::TopicRef, wire::topic::TopicKey};
+
 /// A string of the domain on the wire.
 fn text(value: impl AsRef<str>) -> StrBytes {
     StrBytes::from_string(value.as_ref().to_owned())
@@ -55,6 +57,14 @@ fn domain_name(name: &TopicName) -> Arc<str> {
 /// A string of the wire in the domain: a copy, because what groups keep must not hold on to whole frames.
 fn shared(value: &StrBytes) -> Arc<str> {
     Arc::from(value.as_str())
+}
+
+/// The topic that a request names, for the broker.
+fn topic_ref(topic: &TopicKey) -> TopicRef {
+    match topic {
+        TopicKey::Name(name) => TopicRef::Name(shared(name)),
+        TopicKey::Id(id) => TopicRef::Id(*id),
+    }
 }
 
 /// Opaque bytes for the domain, copied for the same reason.

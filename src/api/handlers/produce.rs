@@ -4,8 +4,6 @@
 //! Batches are appended in the first stage, in the order of the requests; acks=1 answers after the write, acks=all
 //! after durability. Transactions are not done yet: a transactional id is refused.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use indexmap::IndexMap;
 use kafka_protocol::{ResponseError, protocol::StrBytes};
@@ -23,6 +21,8 @@ use crate::{
         topic::TopicKey,
     },
 };
+
+use super::topic_ref;
 
 pub fn handle(request: Request) -> Handled {
     let body = ProduceRequest::decode(request.version, &request.body)?;
@@ -91,10 +91,7 @@ fn refusal(body: &ProduceRequest) -> Option<ResponseError> {
 }
 
 fn append_topic(request: &Request, topic: ProduceTopic, refusal: Option<ResponseError>) -> AppendedTopic {
-    let target = match &topic.topic {
-        TopicKey::Name(name) => TopicRef::Name(Arc::from(name.as_str())),
-        TopicKey::Id(id) => TopicRef::Id(*id),
-    };
+    let target = topic_ref(&topic.topic);
     // A partition that is named twice counts once, with its last records, as in Kafka.
     let partitions: IndexMap<_, _> = topic
         .partitions
