@@ -29,9 +29,9 @@ use crate::{
 
 pub use cleaner::LogCleaner;
 pub use configs::{AlterConfigsError, ConfigChange};
-pub use fetch::{FetchError, FetchPartition, FetchQuery, FetchedPartition, TopicRef};
+pub use fetch::{FetchPartition, FetchQuery, FetchedPartition, TopicRef};
 pub use groups::{OffsetError, OffsetResults};
-pub use list_offsets::{EpochError, FoundOffset, ListOffsetsError, OffsetQuery};
+pub use list_offsets::{EpochError, FoundOffset, OffsetQuery, ReadPartitionError};
 pub use logs::{LogDirPartition, Logs, PartitionError};
 pub use produce::{LEADER_EPOCH, ProduceError, Produced};
 pub use sessions::{SessionError, SessionFetch, SessionRequest, Sessions};
