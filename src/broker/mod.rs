@@ -123,10 +123,6 @@ impl Broker {
         &self.metrics
     }
 
-    pub fn clock(&self) -> &dyn Clock {
-        self.clock.as_ref()
-    }
-
     /// A producer id that nobody had before (InitProducerId without a transactional id).
     pub async fn next_producer_id(&self) -> Result<i64, StorageError> {
         self.producer_ids.next().await

@@ -89,6 +89,12 @@ impl Bench {
     }
 }
 
+impl PartitionLog {
+    pub(crate) fn segment_count(&self) -> usize {
+        self.state.lock().segments.len()
+    }
+}
+
 /// A batch of `count` records with values of `value_bytes` bytes.
 pub(crate) fn batch_of(count: usize, value_bytes: usize) -> Bytes {
     batch_at(NOW_MS, count, value_bytes)
