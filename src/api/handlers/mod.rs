@@ -33,11 +33,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use kafka_protocol::{
+    ResponseError,
     messages::{BrokerId, TopicName},
     protocol::StrBytes,
 };
 
-use crate::{broker::TopicRef, wire::topic::TopicKey};
+use crate::{broker::TopicRef, model::validate_topic_name, wire::topic::TopicKey};
 
 /// A string of the domain on the wire.
 fn text(value: impl AsRef<str>) -> StrBytes {
@@ -64,6 +65,14 @@ fn topic_ref(topic: &TopicKey) -> TopicRef {
     match topic {
         TopicKey::Name(name) => TopicRef::Name(shared(name)),
         TopicKey::Id(id) => TopicRef::Id(*id),
+    }
+}
+
+/// The error of a name that no topic has.
+fn why_unknown(name: &str) -> ResponseError {
+    match validate_topic_name(name) {
+        Ok(()) => ResponseError::UnknownTopicOrPartition,
+        Err(_) => ResponseError::InvalidTopicException,
     }
 }
 
