@@ -123,7 +123,7 @@ impl Storage {
         let journal = Arc::new(journal);
         let state = JournaledStorage::open(Arc::clone(&journal) as _, settings.groups.shards).await?;
         Ok(Self {
-            segments: Arc::new(DiskSegments::open_for(data_dir, settings.durability, OPEN_FILES_MAX)?),
+            segments: Arc::new(DiskSegments::open(data_dir, settings.durability, OPEN_FILES_MAX)?),
             state: Arc::new(state),
             journal,
             _lock: Some(lock),

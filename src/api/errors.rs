@@ -5,8 +5,8 @@ use kafka_protocol::{ResponseError, protocol::StrBytes};
 
 use crate::{
     broker::{
-        AlterConfigsError, CreateTopicError, EpochError, FetchError, ListOffsetsError, OffsetError, PartitionError,
-        ProduceError, SessionError, TopicsError,
+        AlterConfigsError, CreateTopicError, EpochError, OffsetError, PartitionError, ProduceError, ReadPartitionError,
+        SessionError, TopicsError,
     },
     catalog::CatalogError,
     config::TopicConfigError,
@@ -136,17 +136,7 @@ impl KafkaError for SessionError {
     }
 }
 
-impl KafkaError for ListOffsetsError {
-    fn kafka(&self) -> ResponseError {
-        match self {
-            Self::Partition(error) => error.kafka(),
-            Self::Epoch(error) => error.kafka(),
-            Self::Read(error) => error.kafka(),
-        }
-    }
-}
-
-impl KafkaError for FetchError {
+impl KafkaError for ReadPartitionError {
     fn kafka(&self) -> ResponseError {
         match self {
             Self::Partition(error) => error.kafka(),

@@ -1,6 +1,6 @@
 //! Configs of topics and of the broker: what DescribeConfigs shows, what the alter requests change.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use tracing::info;
 
@@ -85,7 +85,7 @@ impl Broker {
             return changed(&self.catalog.dynamic_configs()).map(drop);
         }
         let dynamic = self.catalog.change_dynamic_configs(changed).await?;
-        self.logs.set_defaults(Arc::new(fixed.topic_defaults(&dynamic)), &self.catalog);
+        self.logs.update_defaults(fixed, &self.catalog);
         info!(?scope, broker = ?dynamic.broker, cluster = ?dynamic.cluster, "broker configs changed");
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     Broker, PartitionError,
-    list_offsets::{EpochError, check_leader_epoch},
+    list_offsets::{ReadPartitionError, check_leader_epoch},
 };
 
 /// A topic as a request names it: by id from Produce v13, Fetch v13 on, else by name.
@@ -46,21 +46,10 @@ pub struct FetchQuery {
     pub isolation: Isolation,
 }
 
-/// Why a partition of a fetch has an error.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    #[error(transparent)]
-    Partition(#[from] PartitionError),
-    #[error(transparent)]
-    Epoch(#[from] EpochError),
-    #[error(transparent)]
-    Read(#[from] ReadError),
-}
-
 /// What a partition of a fetch gets; offsets are -1 with an error.
 #[derive(Debug)]
 pub struct FetchedPartition {
-    pub error: Option<FetchError>,
+    pub error: Option<ReadPartitionError>,
     pub high_watermark: i64,
     pub last_stable_offset: i64,
     pub log_start_offset: i64,
@@ -217,7 +206,7 @@ impl Broker {
         min_one_batch: bool,
         isolation: Isolation,
         effort_bytes: &mut usize,
-    ) -> Result<(FetchedPartition, Rest), FetchError> {
+    ) -> Result<(FetchedPartition, Rest), ReadPartitionError> {
         let log = self.partition(&partition.topic, partition.partition)?;
         check_leader_epoch(partition.leader_epoch)?;
         match log.try_read(partition.fetch_offset, bytes_max, min_one_batch, isolation, effort_bytes) {
@@ -256,7 +245,7 @@ impl Broker {
             .filter(|partition| {
                 matches!(
                     partition.error,
-                    Some(FetchError::Read(ReadError::BeyondEnd { .. } | ReadError::BelowStart { .. }))
+                    Some(ReadPartitionError::Read(ReadError::BeyondEnd { .. } | ReadError::BelowStart { .. }))
                 )
             })
             .count();
@@ -286,7 +275,7 @@ fn count_unknown(fetched: &[FetchedPartition]) -> usize {
 fn is_unknown(partition: &FetchedPartition) -> bool {
     matches!(
         partition.error,
-        Some(FetchError::Partition(PartitionError::UnknownTopicOrPartition | PartitionError::UnknownTopicId))
+        Some(ReadPartitionError::Partition(PartitionError::UnknownTopicOrPartition | PartitionError::UnknownTopicId))
     )
 }
 

@@ -51,9 +51,9 @@ impl FoundOffset {
     }
 }
 
-/// Why no offset can be told.
+/// Why a partition cannot be read, or no offset of it told.
 #[derive(Debug, thiserror::Error)]
-pub enum ListOffsetsError {
+pub enum ReadPartitionError {
     #[error(transparent)]
     Partition(#[from] PartitionError),
     #[error(transparent)]
@@ -89,7 +89,7 @@ impl Broker {
         leader_epoch: i32,
         query: OffsetQuery,
         read_committed: bool,
-    ) -> Result<FoundOffset, ListOffsetsError> {
+    ) -> Result<FoundOffset, ReadPartitionError> {
         let log = self.partition(topic, partition)?;
         check_leader_epoch(leader_epoch)?;
         let offsets = log.offsets();
@@ -113,7 +113,7 @@ impl Broker {
         partition: i32,
         current_leader_epoch: i32,
         epoch: i32,
-    ) -> Result<(i32, i64), ListOffsetsError> {
+    ) -> Result<(i32, i64), ReadPartitionError> {
         let log = self.partition(topic, partition)?;
         check_leader_epoch(current_leader_epoch)?;
         Ok(match log.end_offset_for_epoch(epoch) {

@@ -11,7 +11,7 @@ use tracing::{error, warn};
 
 use crate::{
     catalog::{Catalog, Snapshot, Topic},
-    config::{self, CompressionType, TopicConfig, TopicDefaults},
+    config::{self, BrokerConfigs, CompressionType, TopicConfig, TopicDefaults},
     log::{Compression, LogConfig, LogContext, LogError, PartitionInfo, PartitionLog},
     model::{
         TopicId, TopicPartition,
@@ -115,10 +115,11 @@ impl Logs {
         self.defaults.load_full()
     }
 
-    /// Gives every log the configs that follow from new defaults.
-    pub fn set_defaults(&self, defaults: Arc<TopicDefaults>, catalog: &Catalog) {
+    /// Makes the defaults those that follow from the dynamic configs that the catalogue has now, for every log. Changes
+    /// that race each end with the latest, as in [`update_config`](Self::update_config).
+    pub fn update_defaults(&self, fixed: &BrokerConfigs, catalog: &Catalog) {
         let open = self.open.write();
-        self.defaults.store(defaults);
+        self.defaults.store(Arc::new(fixed.topic_defaults(&catalog.dynamic_configs())));
         open.iter().for_each(|(&id, logs)| self.configure(id, logs, catalog));
     }
 

@@ -29,9 +29,9 @@ use crate::{
 
 pub use cleaner::LogCleaner;
 pub use configs::{AlterConfigsError, ConfigChange};
-pub use fetch::{FetchError, FetchPartition, FetchQuery, FetchedPartition, TopicRef};
+pub use fetch::{FetchPartition, FetchQuery, FetchedPartition, TopicRef};
 pub use groups::{OffsetError, OffsetResults};
-pub use list_offsets::{EpochError, FoundOffset, ListOffsetsError, OffsetQuery};
+pub use list_offsets::{EpochError, FoundOffset, OffsetQuery, ReadPartitionError};
 pub use logs::{LogDirPartition, Logs, PartitionError};
 pub use produce::{LEADER_EPOCH, ProduceError, Produced};
 pub use sessions::{SessionError, SessionFetch, SessionRequest, Sessions};
@@ -121,10 +121,6 @@ impl Broker {
 
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
-    }
-
-    pub fn clock(&self) -> &dyn Clock {
-        self.clock.as_ref()
     }
 
     /// A producer id that nobody had before (InitProducerId without a transactional id).

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::log::{AppendError, Appended, LogError, PartitionLog};
+use crate::{
+    log::{AppendError, Appended, LogError, PartitionLog},
+    model::batch::{Attributes, Codec},
+};
 
 use super::{Broker, PartitionError, TopicRef};
 
@@ -54,12 +57,10 @@ impl Broker {
 
 /// Whether a batch is large, or compressed, when its records are checked by unpacking them, or to be compressed.
 fn is_laborious(batch: &[u8], log: &PartitionLog) -> bool {
-    let attributes = batch.get(ATTRIBUTES_LOW_BYTE).copied().unwrap_or_default();
-    attributes & COMPRESSION_MASK != 0 || batch.len() > LARGE_BATCH_BYTES || log.compresses()
+    let attributes = Attributes::peek(batch).unwrap_or_default();
+    attributes.codec() != Some(Codec::None) || batch.len() > LARGE_BATCH_BYTES || log.compresses()
 }
 
-const ATTRIBUTES_LOW_BYTE: usize = 22;
-const COMPRESSION_MASK: u8 = 0x07;
 const LARGE_BATCH_BYTES: usize = 512 * 1024;
 
 /// One broker leads every partition from its creation to its deletion.

@@ -80,10 +80,6 @@ impl Snapshot {
         metric_name(name).and_then(|metric_name| self.by_metric_name.get(&metric_name))
     }
 
-    pub fn topics_total(&self) -> usize {
-        self.by_name.len()
-    }
-
     pub fn partitions_total(&self) -> i64 {
         self.partitions_total
     }

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BufMut};
 
-use super::{producers::Producers, segment::IndexMark};
+use super::{producers::Producers, sealed::Seal, segment::IndexMark};
 
 /// A place between two batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Magic, version, length, checksum, fields.
+    /// The file that says so.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
         body.put_i64(self.point.offset);
@@ -36,26 +36,12 @@ impl Checkpoint {
         body.put_i64(self.index.offset_of_max);
         body.put_i64(self.index.first_timestamp_ms);
         self.producers.encode(&mut body);
-        let mut out = Vec::with_capacity(PREFIX_BYTES + body.len());
-        out.extend_from_slice(MAGIC);
-        out.put_u16(VERSION);
-        out.put_u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
-        out.put_u32(crc_fast::crc32_iscsi(&body));
-        out.extend_from_slice(&body);
-        out
+        SEAL.put_on(&body)
     }
 
     /// None when the file is damaged or of another version: then the restart looks at everything.
-    pub(super) fn parse(contents: &[u8]) -> Option<Self> {
-        let mut rest = contents.strip_prefix(MAGIC)?;
-        if rest.try_get_u16().ok()? != VERSION {
-            return None;
-        }
-        let length = usize::try_from(rest.try_get_u32().ok()?).ok()?;
-        let crc = rest.try_get_u32().ok()?;
-        if rest.len() != length || crc_fast::crc32_iscsi(rest) != crc {
-            return None;
-        }
+    pub(super) fn parse(file: &[u8]) -> Option<Self> {
+        let mut rest = SEAL.open(file)?;
         let point = Point {
             offset: rest.try_get_i64().ok()?,
             segment: rest.try_get_i64().ok()?,
@@ -74,9 +60,7 @@ impl Checkpoint {
     }
 }
 
-const MAGIC: &[u8] = b"TGCP";
-const VERSION: u16 = 1;
-const PREFIX_BYTES: usize = 14;
+const SEAL: Seal = Seal { magic: b"TGCP", version: 1 };
 
 #[cfg(test)]
 mod tests {

@@ -191,15 +191,9 @@ impl PartitionLog {
         }
         state.is_flushing = true;
         let end = state.end;
-        let mut flush = self.plan(&mut state, end, true);
+        let flush = self.plan(&mut state, end, true);
         drop(state);
-        match self.run(&mut flush) {
-            Ok(()) => {
-                self.complete(&mut self.state.lock(), &flush);
-                self.waiters.wake_all();
-            }
-            Err(error) => self.sync_failed(error),
-        }
+        self.carry_out(flush);
         if self.next_flush() {
             self.submit_flush();
         }
@@ -254,15 +248,9 @@ impl PartitionLog {
             }
             return self.next_flush();
         };
-        let mut flush = self.plan(&mut state, target, false);
+        let flush = self.plan(&mut state, target, false);
         drop(state);
-        match self.run(&mut flush) {
-            Ok(()) => {
-                self.complete(&mut self.state.lock(), &flush);
-                self.waiters.wake_all();
-            }
-            Err(error) => self.sync_failed(error),
-        }
+        self.carry_out(flush);
         self.next_flush()
     }
 
@@ -305,6 +293,17 @@ impl PartitionLog {
         };
         let indexed = state.segments.iter().filter(is_vouched_for).map(Arc::clone).collect();
         Flush { target, segments, checkpoint, indexed, directory }
+    }
+
+    /// Does what was planned, and lets everybody know what came of it.
+    fn carry_out(&self, mut flush: Flush) {
+        match self.run(&mut flush) {
+            Ok(()) => {
+                self.complete(&mut self.state.lock(), &flush);
+                self.waiters.wake_all();
+            }
+            Err(error) => self.sync_failed(error),
+        }
     }
 
     fn run(&self, flush: &mut Flush) -> Result<(), StorageError> {

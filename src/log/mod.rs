@@ -26,6 +26,7 @@ mod read;
 mod recovery;
 mod retention;
 mod scan;
+mod sealed;
 mod segment;
 mod spans;
 mod timestamps;

@@ -291,15 +291,6 @@ impl PartitionLog {
         whole.checked_sub(from.position)?.checked_add(to.position)
     }
 
-    pub fn segment_count(&self) -> usize {
-        self.state.lock().segments.len()
-    }
-
-    /// Whether writes are refused until a failed sync or write is repaired.
-    pub fn is_failed(&self) -> bool {
-        matches!(self.state.lock().status, Status::Failed { .. })
-    }
-
     /// Why writes are refused until a repair; none when they are not.
     pub fn trouble(&self) -> Option<StorageError> {
         match &self.state.lock().status {
@@ -318,11 +309,6 @@ impl PartitionLog {
     /// The leader epoch of the last batch; none before the first.
     pub fn latest_epoch(&self) -> Option<i32> {
         self.state.lock().epochs.latest()
-    }
-
-    /// The leader epoch in which the record at `offset` was written.
-    pub fn epoch_at(&self, offset: i64) -> Option<i32> {
-        self.state.lock().epochs.at(offset)
     }
 
     /// Idempotent producers that the log remembers.

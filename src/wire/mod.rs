@@ -27,4 +27,6 @@ mod reader;
 mod writer;
 
 #[cfg(test)]
+mod by_hand;
+#[cfg(test)]
 mod random_requests;

@@ -19,10 +19,12 @@ use crate::{
     api::{Handled, Request},
     broker::LEADER_EPOCH,
     catalog::{Snapshot, Topic},
-    model::{TopicName, validate_topic_name},
+    model::TopicName,
 };
 
-use super::{AUTHORIZED_OPERATIONS_OMITTED, AUTHORIZED_TOPIC_OPERATIONS, broker_ids, domain_name, topic_name};
+use super::{
+    AUTHORIZED_OPERATIONS_OMITTED, AUTHORIZED_TOPIC_OPERATIONS, broker_ids, domain_name, topic_name, why_unknown,
+};
 
 pub fn handle(request: Request) -> Handled {
     let body: DescribeTopicPartitionsRequest = request.decode()?;
@@ -104,11 +106,7 @@ fn described(topic: &Arc<Topic>, partitions: std::ops::Range<i32>, node: i32) ->
 }
 
 fn unknown(name: &TopicName) -> DescribeTopicPartitionsResponseTopic {
-    let error = match validate_topic_name(name) {
-        Ok(()) => ResponseError::UnknownTopicOrPartition,
-        Err(_) => ResponseError::InvalidTopicException,
-    };
-    failed(name, error)
+    failed(name, why_unknown(name))
 }
 
 fn failed(name: &TopicName, error: ResponseError) -> DescribeTopicPartitionsResponseTopic {

@@ -16,6 +16,8 @@ use crate::{
     },
 };
 
+use super::{text, topic_ref};
+
 pub fn handle(mut request: Request) -> Handled {
     let body = FetchRequest::decode(request.version, &request.body)?;
     request.release_frame();
@@ -54,7 +56,7 @@ fn session_request(request: &Request, body: FetchRequest) -> SessionRequest {
         .topics
         .into_iter()
         .flat_map(|topic| {
-            let target = topic_ref(topic.topic);
+            let target = topic_ref(&topic.topic);
             topic.partitions.into_iter().map(move |partition| FetchPartition {
                 topic: target.clone(),
                 partition: partition.partition,
@@ -68,7 +70,7 @@ fn session_request(request: &Request, body: FetchRequest) -> SessionRequest {
         .forgotten_topics
         .into_iter()
         .flat_map(|topic| {
-            let target = topic_ref(topic.topic);
+            let target = topic_ref(&topic.topic);
             topic.partitions.into_iter().map(move |partition| (target.clone(), partition))
         })
         .collect();
@@ -121,16 +123,9 @@ fn encode(request: &Request, response: FetchResponse) -> Result<ResponseFrame, R
         .map_err(|error| RequestError::Unencodable(error.to_string()))
 }
 
-fn topic_ref(topic: TopicKey) -> TopicRef {
-    match topic {
-        TopicKey::Name(name) => TopicRef::Name(Arc::from(name.as_str())),
-        TopicKey::Id(id) => TopicRef::Id(id),
-    }
-}
-
 fn topic_key(topic: TopicRef) -> TopicKey {
     match topic {
-        TopicRef::Name(name) => TopicKey::Name(super::text(name)),
+        TopicRef::Name(name) => TopicKey::Name(text(name)),
         TopicRef::Id(id) => TopicKey::Id(id),
     }
 }

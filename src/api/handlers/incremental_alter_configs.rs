@@ -12,90 +12,116 @@ use kafka_protocol::{
 };
 
 use crate::{
-    api::{Handled, Request, errors::KafkaError},
-    broker::{Broker, ConfigChange},
+    api::{
+        Handled, Request,
+        errors::{KafkaError, code_of, message_of},
+    },
+    broker::{AlterConfigsError, Broker, ConfigChange},
     config::{ConfigOp, ConfigOpKind},
-    model::validate_topic_name,
+    model::{InvalidTopicName, validate_topic_name},
 };
 
 use super::{
     describe_configs::{RESOURCE_BROKER, RESOURCE_TOPIC, broker_scope},
-    split_repeated, text,
+    split_repeated,
 };
 
 pub fn handle(request: Request) -> Handled {
     let body: IncrementalAlterConfigsRequest = request.decode()?;
     request.alone(|request| async move {
-        let (single, repeated) =
-            split_repeated(body.resources, |resource| (resource.resource_type, resource.resource_name.clone()));
-        let mut responses: Vec<_> = repeated
-            .into_iter()
-            .map(|resource| respond(resource.resource_type, resource.resource_name, Altered::repeated()))
-            .collect();
-        for resource in single {
-            responses.push(alter(request.broker(), resource, body.validate_only).await);
-        }
-        IncrementalAlterConfigsResponse::default().with_responses(responses)
+        let wanted = body.resources.into_iter().map(alteration).collect();
+        let altered = alter_all(request.broker(), wanted, body.validate_only).await;
+        IncrementalAlterConfigsResponse::default().with_responses(altered.into_iter().map(respond).collect())
     })
+}
+
+/// What a request wants of one resource.
+pub(super) struct Alteration {
+    pub(super) resource_type: i8,
+    pub(super) resource_name: StrBytes,
+    /// Or what is wrong with the request.
+    pub(super) change: Result<ConfigChange, String>,
 }
 
 /// What altering one resource came to.
 pub(super) struct Altered {
-    pub(super) error_code: i16,
-    pub(super) error_message: Option<StrBytes>,
+    pub(super) resource_type: i8,
+    pub(super) resource_name: StrBytes,
+    pub(super) result: Result<(), AlterError>,
 }
 
-impl Altered {
-    /// Of a resource that a request names more than once.
-    pub(super) fn repeated() -> Self {
-        Self::failed(ResponseError::InvalidRequest, "Each resource must appear at most once.")
-    }
+/// Why a resource was not altered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AlterError {
+    #[error("{0}")]
+    Request(String),
+    #[error(transparent)]
+    TopicName(#[from] InvalidTopicName),
+    #[error(transparent)]
+    Configs(#[from] AlterConfigsError),
+}
 
-    pub(super) fn failed(error: ResponseError, message: impl AsRef<str>) -> Self {
-        Self { error_code: error.code(), error_message: Some(text(message)) }
+impl KafkaError for AlterError {
+    fn kafka(&self) -> ResponseError {
+        match self {
+            Self::Request(_) => ResponseError::InvalidRequest,
+            Self::TopicName(_) => ResponseError::InvalidTopicException,
+            Self::Configs(error) => error.kafka(),
+        }
     }
 }
 
-/// Changes the configs of a topic or broker.
-pub(super) async fn alter_resource(
+/// Changes the configs of one topic or broker after another, except of those that the request names more than once.
+pub(super) async fn alter_all(broker: &Broker, wanted: Vec<Alteration>, validate_only: bool) -> Vec<Altered> {
+    let (single, repeated) = split_repeated(wanted, |wanted| (wanted.resource_type, wanted.resource_name.clone()));
+    let refuse = |Alteration { resource_type, resource_name, .. }| {
+        let error = AlterError::Request("Each resource must appear at most once.".to_owned());
+        Altered { resource_type, resource_name, result: Err(error) }
+    };
+    let mut altered: Vec<_> = repeated.into_iter().map(refuse).collect();
+    for Alteration { resource_type, resource_name, change } in single {
+        let result = alter(broker, resource_type, &resource_name, change, validate_only).await;
+        altered.push(Altered { resource_type, resource_name, result });
+    }
+    altered
+}
+
+async fn alter(
     broker: &Broker,
     resource_type: i8,
     name: &str,
-    change: ConfigChange,
+    change: Result<ConfigChange, String>,
     validate_only: bool,
-) -> Altered {
-    let result = match resource_type {
-        RESOURCE_TOPIC => match validate_topic_name(name) {
-            Ok(()) => broker.alter_topic_configs(name, change, validate_only).await,
-            Err(error) => return Altered::failed(ResponseError::InvalidTopicException, error.to_string()),
-        },
-        RESOURCE_BROKER => match broker_scope(broker, name) {
-            Ok(scope) => broker.alter_broker_configs(scope, change, validate_only).await,
-            Err(message) => return Altered::failed(ResponseError::InvalidRequest, message),
-        },
-        other => return Altered::failed(ResponseError::InvalidRequest, format!("Unsupported resource type: {other}")),
-    };
-    match result {
-        Ok(()) => Altered { error_code: 0, error_message: None },
-        Err(error) => Altered { error_code: error.code(), error_message: error.message() },
+) -> Result<(), AlterError> {
+    let change = change.map_err(AlterError::Request)?;
+    match resource_type {
+        RESOURCE_TOPIC => {
+            validate_topic_name(name)?;
+            broker.alter_topic_configs(name, change, validate_only).await?;
+        }
+        RESOURCE_BROKER => {
+            let scope = broker_scope(broker, name).map_err(AlterError::Request)?;
+            broker.alter_broker_configs(scope, change, validate_only).await?;
+        }
+        other => return Err(AlterError::Request(format!("Unsupported resource type: {other}"))),
+    }
+    Ok(())
+}
+
+fn alteration(resource: AlterConfigsResource) -> Alteration {
+    Alteration {
+        change: ops(&resource).map(ConfigChange::Ops),
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name,
     }
 }
 
-async fn alter(broker: &Broker, resource: AlterConfigsResource, validate_only: bool) -> AlterConfigsResourceResponse {
-    let name = resource.resource_name.as_str();
-    let altered = match ops(&resource) {
-        Ok(ops) => alter_resource(broker, resource.resource_type, name, ConfigChange::Ops(ops), validate_only).await,
-        Err(message) => Altered::failed(ResponseError::InvalidRequest, message),
-    };
-    respond(resource.resource_type, resource.resource_name, altered)
-}
-
-fn respond(resource_type: i8, resource_name: StrBytes, altered: Altered) -> AlterConfigsResourceResponse {
+fn respond(altered: Altered) -> AlterConfigsResourceResponse {
     AlterConfigsResourceResponse::default()
-        .with_resource_type(resource_type)
-        .with_resource_name(resource_name)
-        .with_error_code(altered.error_code)
-        .with_error_message(altered.error_message)
+        .with_resource_type(altered.resource_type)
+        .with_resource_name(altered.resource_name)
+        .with_error_code(code_of(&altered.result))
+        .with_error_message(message_of(&altered.result))
 }
 
 fn ops(resource: &AlterConfigsResource) -> Result<Vec<ConfigOp>, String> {

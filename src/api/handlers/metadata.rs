@@ -25,7 +25,7 @@ use crate::{
 
 use super::{
     AUTHORIZED_CLUSTER_OPERATIONS, AUTHORIZED_OPERATIONS_OMITTED, AUTHORIZED_TOPIC_OPERATIONS, broker_ids, domain_name,
-    operations_if, text, topic_name,
+    operations_if, text, topic_name, why_unknown,
 };
 
 pub fn handle(request: Request) -> Handled {
@@ -174,11 +174,7 @@ fn described(topic: &Arc<Topic>, node: i32) -> MetadataResponseTopic {
 }
 
 fn unknown_name(name: &TopicName) -> MetadataResponseTopic {
-    let error = match validate_topic_name(name) {
-        Ok(()) => ResponseError::UnknownTopicOrPartition,
-        Err(_) => ResponseError::InvalidTopicException,
-    };
-    failed(Some(name), Uuid::nil(), error)
+    failed(Some(name), Uuid::nil(), why_unknown(name))
 }
 
 fn failed(name: Option<&TopicName>, id: Uuid, error: ResponseError) -> MetadataResponseTopic {

@@ -33,9 +33,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use kafka_protocol::{
+    ResponseError,
     messages::{BrokerId, TopicName},
     protocol::StrBytes,
 };
+
+use crate::{broker::TopicRef, model::validate_topic_name, wire::topic::TopicKey};
 
 /// A string of the domain on the wire.
 fn text(value: impl AsRef<str>) -> StrBytes {
@@ -55,6 +58,22 @@ fn domain_name(name: &TopicName) -> Arc<str> {
 /// A string of the wire in the domain: a copy, because what groups keep must not hold on to whole frames.
 fn shared(value: &StrBytes) -> Arc<str> {
     Arc::from(value.as_str())
+}
+
+/// The topic that a request names, for the broker.
+fn topic_ref(topic: &TopicKey) -> TopicRef {
+    match topic {
+        TopicKey::Name(name) => TopicRef::Name(shared(name)),
+        TopicKey::Id(id) => TopicRef::Id(*id),
+    }
+}
+
+/// The error of a name that no topic has.
+fn why_unknown(name: &str) -> ResponseError {
+    match validate_topic_name(name) {
+        Ok(()) => ResponseError::UnknownTopicOrPartition,
+        Err(_) => ResponseError::InvalidTopicException,
+    }
 }
 
 /// Opaque bytes for the domain, copied for the same reason.

@@ -4,8 +4,6 @@
 //! Batches are appended in the first stage, in the order of the requests; acks=1 answers after the write, acks=all
 //! after durability. Transactions are not done yet: a transactional id is refused.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use indexmap::IndexMap;
 use kafka_protocol::{ResponseError, protocol::StrBytes};
@@ -15,6 +13,7 @@ use crate::{
     api::{Handled, Outcome, Request, RequestError, errors::KafkaError},
     broker::{ProduceError, Produced, TopicRef},
     log::AppendError,
+    model::batch::{Attributes, Codec},
     wire::{
         produce::{
             ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopic, ProduceTopicResponse, RecordError,
@@ -22,6 +21,8 @@ use crate::{
         topic::TopicKey,
     },
 };
+
+use super::topic_ref;
 
 pub fn handle(request: Request) -> Handled {
     let body = ProduceRequest::decode(request.version, &request.body)?;
@@ -90,10 +91,7 @@ fn refusal(body: &ProduceRequest) -> Option<ResponseError> {
 }
 
 fn append_topic(request: &Request, topic: ProduceTopic, refusal: Option<ResponseError>) -> AppendedTopic {
-    let target = match &topic.topic {
-        TopicKey::Name(name) => TopicRef::Name(Arc::from(name.as_str())),
-        TopicKey::Id(id) => TopicRef::Id(*id),
-    };
+    let target = topic_ref(&topic.topic);
     // A partition that is named twice counts once, with its last records, as in Kafka.
     let partitions: IndexMap<_, _> = topic
         .partitions
@@ -123,10 +121,10 @@ fn append(request: &Request, topic: &TopicRef, partition: i32, records: Bytes) -
 /// What a batch's attributes alone forbid: transactions, which are not there yet, and zstd before the version that
 /// brought it (KIP-110).
 fn refused_attributes(version: i16, batch: &[u8]) -> Option<ResponseError> {
-    let attributes = batch.get(ATTRIBUTES_LOW_BYTE).copied().unwrap_or_default();
-    if attributes & TRANSACTIONAL != 0 {
+    let attributes = Attributes::peek(batch).unwrap_or_default();
+    if attributes.is_transactional() {
         Some(ResponseError::TransactionalIdAuthorizationFailed)
-    } else if attributes & COMPRESSION_MASK == ZSTD && version < FIRST_VERSION_WITH_ZSTD {
+    } else if attributes.codec() == Some(Codec::Zstd) && version < FIRST_VERSION_WITH_ZSTD {
         Some(ResponseError::UnsupportedCompressionType)
     } else {
         None
@@ -182,9 +180,4 @@ fn encode(
         .map_err(|error| RequestError::Unencodable(error.to_string()))
 }
 
-/// Where the low byte of a batch's attributes is (message format 2).
-const ATTRIBUTES_LOW_BYTE: usize = 22;
-const COMPRESSION_MASK: u8 = 0x07;
-const ZSTD: u8 = 4;
-const TRANSACTIONAL: u8 = 0x10;
 const FIRST_VERSION_WITH_ZSTD: i16 = 7;

@@ -7,7 +7,10 @@
 use bytes::{Buf, BufMut};
 
 use crate::{
-    log::files::{index_name, log_name, snapshot_name, time_index_name},
+    log::{
+        files::{index_name, log_name, snapshot_name, time_index_name},
+        sealed::Seal,
+    },
     model::TopicPartition,
     storage::{
         StorageError,
@@ -73,24 +76,11 @@ impl Manifest {
         body.put_u64(self.size_bytes);
         body.put_u32(u32::try_from(self.others.len()).unwrap_or(u32::MAX));
         self.others.iter().for_each(|base| body.put_i64(*base));
-        let mut out = MAGIC.to_vec();
-        out.put_u16(VERSION);
-        out.put_u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
-        out.put_u32(crc_fast::crc32_iscsi(&body));
-        out.extend_from_slice(&body);
-        out
+        SEAL.put_on(&body)
     }
 
-    fn parse(contents: &[u8]) -> Option<Self> {
-        let mut rest = contents.strip_prefix(MAGIC)?;
-        if rest.try_get_u16().ok()? != VERSION {
-            return None;
-        }
-        let length = usize::try_from(rest.try_get_u32().ok()?).ok()?;
-        let checksum = rest.try_get_u32().ok()?;
-        if rest.len() != length || crc_fast::crc32_iscsi(rest) != checksum {
-            return None;
-        }
+    fn parse(file: &[u8]) -> Option<Self> {
+        let mut rest = SEAL.open(file)?;
         let base_offset = rest.try_get_i64().ok()?;
         let size_bytes = rest.try_get_u64().ok()?;
         let count = rest.try_get_u32().ok()?;
@@ -144,8 +134,7 @@ pub(super) fn cleaned_name(base_offset: i64) -> String {
 /// Ending of the names of segments that are being written (`UnifiedLog.CLEANED_FILE_SUFFIX`).
 pub(in crate::log) const CLEANED: &str = ".cleaned";
 pub(in crate::log) const MANIFEST: &str = "segments-being-replaced";
-const MAGIC: &[u8] = b"TGSW";
-const VERSION: u16 = 1;
+const SEAL: Seal = Seal { magic: b"TGSW", version: 1 };
 
 #[cfg(test)]
 mod tests {

@@ -556,7 +556,7 @@ fn a_pass_ends_soon_when_it_is_not_wanted_any_more() {
 fn readers_see_every_latest_record_while_segments_are_replaced() {
     let directory = tempfile::tempdir().unwrap();
     // Two descriptors for all: handles are closed and opened all the time.
-    let store = DiskSegments::open_for(directory.path(), crate::config::Durability::Os, 2);
+    let store = DiskSegments::open(directory.path(), crate::config::Durability::Os, 2);
     let mut bench = on(Bench::over(Arc::new(store.unwrap())));
     bench.durability = crate::config::Durability::Os;
     let log = bench.open();

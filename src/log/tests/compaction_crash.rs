@@ -52,7 +52,7 @@ fn a_kill_at_any_change_of_a_pass_loses_nothing() {
         let directory = tempfile::tempdir().unwrap();
         // Syncs cost time on a disk, so that it takes turns with the memory.
         let inner: Arc<dyn SegmentStore> = match left % 4 {
-            0 => Arc::new(DiskSegments::open_for(directory.path(), Durability::Os, 4).unwrap()),
+            0 => Arc::new(DiskSegments::open(directory.path(), Durability::Os, 4).unwrap()),
             _ => Bench::memory().store,
         };
         let faults = Arc::new(Faults::default());

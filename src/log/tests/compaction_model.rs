@@ -93,7 +93,7 @@ proptest! {
     #[test]
     fn whatever_happens_the_latest_of_each_key_is_there(steps in steps(), os in any::<bool>()) {
         let directory = tempfile::tempdir().unwrap();
-        let inner: Arc<dyn SegmentStore> = Arc::new(DiskSegments::open(directory.path(), 3).unwrap());
+        let inner: Arc<dyn SegmentStore> = Arc::new(DiskSegments::open(directory.path(), Durability::Sync, 3).unwrap());
         let faults = Arc::new(Faults::default());
         let store = FaultyStore { inner, faults: Arc::clone(&faults) };
         let mut bench = Bench::over(Arc::new(store));

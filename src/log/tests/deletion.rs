@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::support::*;
 use crate::{
+    config::Durability,
     log::{Isolation, PartitionLog, ReadError},
     model::{TopicId, TopicPartition},
     storage::{
@@ -129,7 +130,7 @@ impl SegmentFile for InterruptedFile {
 /// A log on disk whose files are all closed, and what interrupts it.
 fn closed_files(directory: &std::path::Path) -> (Bench, Arc<PartitionLog>, Arc<Interruption>) {
     let before = Arc::new(Interruption::default());
-    let inner: Arc<dyn SegmentStore> = Arc::new(DiskSegments::open(directory, 64).unwrap());
+    let inner: Arc<dyn SegmentStore> = Arc::new(DiskSegments::open(directory, Durability::Sync, 64).unwrap());
     let mut bench = Bench::over(Arc::new(Interrupted { inner, before: Arc::clone(&before) }));
     bench.config.segment_bytes = 2_000;
     let log = bench.open();

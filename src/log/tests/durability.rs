@@ -92,7 +92,7 @@ async fn after_a_failed_sync_the_log_is_cut_back_and_goes_on() {
     assert!(matches!(error, LogError::Storage { .. }), "{error}");
     faults.syncs.store(false, Ordering::SeqCst);
 
-    while log.is_failed() {
+    while log.trouble().is_some() {
         tokio::task::yield_now().await;
     }
     assert_eq!((log.offsets().log_end, visible(&log)), (2, vec![(0, 1)]));
@@ -120,13 +120,13 @@ async fn writes_are_refused_until_the_cut_worked_and_reads_go_on() {
         assert!(matches!(log.append(batch_of(1, 10), 0), Err(AppendError::Storage(_))));
         tokio::time::sleep(Duration::from_millis(5)).await;
         assert_eq!(visible(&log), [(0, 0)]);
-        assert!(log.is_failed());
+        assert!(log.trouble().is_some());
     }
     faults.syncs.store(false, Ordering::SeqCst);
     faults.truncates.store(false, Ordering::SeqCst);
     bench.clock.advance(Duration::from_secs(2));
     assert!(log.append(batch_of(1, 10), 0).is_err(), "this one finds it broken and has it repaired");
-    while log.is_failed() {
+    while log.trouble().is_some() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(log.append(batch_of(1, 10), 0).unwrap().base_offset, 1);
@@ -140,7 +140,7 @@ async fn a_torn_write_that_cannot_be_cut_is_cut_later() {
     faults.torn.store(true, Ordering::SeqCst);
     assert!(matches!(log.append(batch_of(1, 10), 0), Err(AppendError::Storage(_))));
     faults.torn.store(false, Ordering::SeqCst);
-    while log.is_failed() {
+    while log.trouble().is_some() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let appended = log.append(batch_of(1, 10), 0).unwrap();
@@ -159,7 +159,7 @@ async fn a_full_disk_refuses_writes_and_resumes_by_itself() {
     log.wait_durable(first.ticket).await.unwrap();
     faults.full.store(true, Ordering::SeqCst);
     assert!(log.append(batch_of(1, 10), 0).is_err());
-    assert_eq!((visible(&log), log.is_failed()), (vec![(0, 0)], false));
+    assert_eq!((visible(&log), log.trouble().is_some()), (vec![(0, 0)], false));
     faults.full.store(false, Ordering::SeqCst);
     let second = log.append(batch_of(1, 10), 0).unwrap();
     log.wait_durable(second.ticket).await.unwrap();
@@ -172,7 +172,7 @@ fn memory_is_capped() {
     let log = bench.open();
     let refused = (0..100).find_map(|_| log.append(batch_of(1, 10_000), 0).err()).unwrap();
     assert!(matches!(refused, AppendError::Storage(crate::storage::StorageError::Full(_))));
-    assert!(log.size_bytes() > 200_000 && !log.is_failed());
+    assert!(log.size_bytes() > 200_000 && log.trouble().is_none());
 }
 
 #[tokio::test]

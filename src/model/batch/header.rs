@@ -145,6 +145,11 @@ impl BatchHeader {
 pub struct Attributes(pub i16);
 
 impl Attributes {
+    /// The attributes of a batch of which nothing was checked yet; none when it ends before them.
+    pub fn peek(batch: &[u8]) -> Option<Self> {
+        batch.get(CRC_FROM..)?.first_chunk().map(|bytes| Self(i16::from_be_bytes(*bytes)))
+    }
+
     /// Compression; none for a number that Kafka does not know.
     pub fn codec(self) -> Option<Codec> {
         match self.0 & 0x07 {
@@ -249,7 +254,7 @@ pub const NO_TIMESTAMP: i64 = -1;
 /// Base offset and length.
 const LOG_OVERHEAD: usize = 12;
 const MAGIC_AT: usize = 16;
-/// The checksum begins behind itself.
+/// The checksum begins behind itself, with the attributes.
 const CRC_FROM: usize = 21;
 const LENGTH_MIN: i32 = (BatchHeader::SIZE - LOG_OVERHEAD) as i32;
 /// `LegacyRecord.RECORD_OVERHEAD_V0`: no format has anything shorter.

@@ -38,13 +38,9 @@ pub struct DiskSegments {
 impl DiskSegments {
     /// Opens `<data_dir>/topics`, creating it, and finishes deletions that a crash cut short. At most about
     /// `open_files_max` segments are held open, and besides them those with unsynced writes, whose write errors would
-    /// be lost with the descriptor.
-    pub fn open(data_dir: &Path, open_files_max: usize) -> Result<Self, StorageError> {
-        Self::open_for(data_dir, Durability::Sync, open_files_max)
-    }
-
-    /// The same; with `os` durability, where hardly anything is ever synced, the bound holds for all files.
-    pub fn open_for(data_dir: &Path, durability: Durability, open_files_max: usize) -> Result<Self, StorageError> {
+    /// be lost with the descriptor. With `os` durability, where hardly anything is ever synced, the bound holds for all
+    /// files.
+    pub fn open(data_dir: &Path, durability: Durability, open_files_max: usize) -> Result<Self, StorageError> {
         let root = data_dir.join(TOPICS);
         fs::create_dir_all(&root).map_err(|error| failure("create", &root, &error))?;
         sync_path(data_dir)?;

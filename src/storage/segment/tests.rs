@@ -12,7 +12,7 @@ fn on_every_store(test: impl Fn(&dyn SegmentStore)) {
     test(&MemorySegments::new(1 << 30));
     let directory = tempfile::tempdir().unwrap();
     // Two descriptors: almost everything is closed again behind the caller's back.
-    test(&DiskSegments::open_for(directory.path(), Durability::Os, 2).unwrap());
+    test(&DiskSegments::open(directory.path(), Durability::Os, 2).unwrap());
 }
 
 fn orders() -> TopicPartition {
@@ -148,7 +148,7 @@ fn many_files_share_few_descriptors() {
 #[test]
 fn names_never_leave_their_directory() {
     let directory = tempfile::tempdir().unwrap();
-    let store = DiskSegments::open(directory.path(), 16).unwrap();
+    let store = DiskSegments::open(directory.path(), Durability::Sync, 16).unwrap();
     let long = "x".repeat(250);
     for topic in ["", "..", "a/b", "a\0b", "ä", &long] {
         let partition = TopicPartition::new(topic, 0);
@@ -167,7 +167,7 @@ fn a_deletion_that_a_crash_cut_short_is_finished() {
     let doomed = directory.path().join("topics/.deleted-1-0");
     std::fs::create_dir_all(&doomed).unwrap();
     std::fs::write(doomed.join("0.log"), b"x").unwrap();
-    let store = DiskSegments::open(directory.path(), 16).unwrap();
+    let store = DiskSegments::open(directory.path(), Durability::Sync, 16).unwrap();
     assert!(!doomed.exists());
     assert_eq!(store.partitions().unwrap(), []);
 }

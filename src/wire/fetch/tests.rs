@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     model::Chunk,
-    wire::random_requests::{Random, random_body},
+    wire::{
+        by_hand::{assert_refuses_truncated, decode_any, endpoint, leader, text},
+        random_requests::{Random, random_body},
+    },
 };
 
 fn theirs_of(request: FetchRequest) -> messages::FetchRequest {
@@ -95,10 +98,6 @@ fn a_topic_in_the_form_of_another_version_does_not_encode() {
     assert!(response.encode(13, 1).is_ok());
 }
 
-fn text() -> impl Strategy<Value = StrBytes> {
-    "[a-zé]{0,150}".prop_map(StrBytes::from_string)
-}
-
 fn records(chunks: Vec<Bytes>) -> Records {
     chunks.into_iter().fold(Records::default(), |mut records, chunk| {
         records.push(chunk.into());
@@ -111,12 +110,7 @@ fn partition() -> impl Strategy<Value = FetchPartitionResponse> {
         .prop_map(|(producer_id, first_offset)| AbortedTransaction { producer_id, first_offset });
     let chunk = (0usize..1500, any::<u8>()).prop_map(|(len, byte)| Bytes::from(vec![byte; len]));
     let numbers = (any::<i32>(), any::<i16>(), any::<i64>(), any::<i64>(), any::<i64>(), any::<i32>());
-    let tagged = (
-        prop::option::of((0..9, 0i64..9)),
-        prop::option::of(
-            (0..9, 0..9).prop_map(|(leader_id, leader_epoch)| LeaderIdAndEpoch { leader_id, leader_epoch }),
-        ),
-    );
+    let tagged = (prop::option::of((0..9, 0i64..9)), prop::option::of(leader()));
     let lists =
         (prop::option::of(prop::collection::vec(aborted, 0..3)), prop::collection::vec(chunk, 0..4).prop_map(records));
     (numbers, tagged, lists).prop_map(
@@ -142,10 +136,8 @@ fn partition() -> impl Strategy<Value = FetchPartitionResponse> {
 fn response() -> impl Strategy<Value = FetchResponse> {
     let topic = (text(), prop::collection::vec(partition(), 0..3))
         .prop_map(|(name, partitions)| FetchTopicResponse { topic: TopicKey::Name(name), partitions });
-    let endpoint = (any::<i32>(), text(), any::<i32>(), prop::option::of(text()))
-        .prop_map(|(node_id, host, port, rack)| NodeEndpoint { node_id, host, port, rack });
     let numbers = (any::<i32>(), any::<i16>(), any::<i32>());
-    (numbers, prop::collection::vec(topic, 0..3), prop::collection::vec(endpoint, 0..3)).prop_map(
+    (numbers, prop::collection::vec(topic, 0..3), prop::collection::vec(endpoint(), 0..3)).prop_map(
         |((throttle_time_ms, error_code, session_id), topics, node_endpoints)| FetchResponse {
             throttle_time_ms,
             error_code,
@@ -234,20 +226,12 @@ proptest! {
 
     #[test]
     fn truncated_requests_are_refused(seed: u64) {
-        let mut random = Random::new(seed);
-        for version in VERSIONS {
-            let body = random_body(ApiKey::Fetch, version, &mut random);
-            for len in 0..body.len().min(300) {
-                prop_assert!(FetchRequest::decode(version, &body.slice(..len)).is_err());
-            }
-        }
+        assert_refuses_truncated(ApiKey::Fetch, VERSIONS, FetchRequest::decode, seed);
     }
 
     #[test]
     fn any_bytes_decode_or_are_refused(body in prop::collection::vec(any::<u8>(), 0..100)) {
-        for version in VERSIONS {
-            let _ = FetchRequest::decode(version, &Bytes::from(body.clone()));
-        }
+        decode_any(VERSIONS, FetchRequest::decode, body);
     }
 
     #[test]

@@ -5,7 +5,10 @@ use kafka_protocol::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::random_requests::{Random, random_body};
+use crate::wire::{
+    by_hand::{assert_refuses_truncated, decode_any, endpoint, leader, text},
+    random_requests::{Random, random_body},
+};
 
 fn theirs_of(request: ProduceRequest) -> messages::ProduceRequest {
     let topic = |topic: ProduceTopic| {
@@ -80,19 +83,11 @@ fn a_topic_in_the_form_of_another_version_does_not_encode() {
     assert_eq!(by_id.encode(12, 1).unwrap_err(), EncodeError::TopicKey { by_id: false });
 }
 
-fn leader() -> impl Strategy<Value = Option<LeaderIdAndEpoch>> {
-    prop::option::of((0..9, 0..9).prop_map(|(leader_id, leader_epoch)| LeaderIdAndEpoch { leader_id, leader_epoch }))
-}
-
-fn text() -> impl Strategy<Value = StrBytes> {
-    "[a-zé]{0,150}".prop_map(StrBytes::from_string)
-}
-
 fn partition() -> impl Strategy<Value = ProducePartitionResponse> {
     let error = (any::<i32>(), prop::option::of(text()))
         .prop_map(|(batch_index, message)| RecordError { batch_index, message });
     let numbers = (any::<i32>(), any::<i16>(), any::<i64>(), any::<i64>(), any::<i64>());
-    (numbers, prop::collection::vec(error, 0..3), prop::option::of(text()), leader()).prop_map(
+    (numbers, prop::collection::vec(error, 0..3), prop::option::of(text()), prop::option::of(leader())).prop_map(
         |(
             (index, error_code, base_offset, log_append_time_ms, log_start_offset),
             record_errors,
@@ -116,9 +111,7 @@ fn partition() -> impl Strategy<Value = ProducePartitionResponse> {
 fn response() -> impl Strategy<Value = ProduceResponse> {
     let topic = (text(), prop::collection::vec(partition(), 0..3))
         .prop_map(|(name, partitions)| ProduceTopicResponse { topic: TopicKey::Name(name), partitions });
-    let endpoint = (any::<i32>(), text(), any::<i32>(), prop::option::of(text()))
-        .prop_map(|(node_id, host, port, rack)| NodeEndpoint { node_id, host, port, rack });
-    (prop::collection::vec(topic, 0..3), any::<i32>(), prop::collection::vec(endpoint, 0..3)).prop_map(
+    (prop::collection::vec(topic, 0..3), any::<i32>(), prop::collection::vec(endpoint(), 0..3)).prop_map(
         |(topics, throttle_time_ms, node_endpoints)| ProduceResponse { topics, throttle_time_ms, node_endpoints },
     )
 }
@@ -186,20 +179,12 @@ proptest! {
 
     #[test]
     fn truncated_requests_are_refused(seed: u64) {
-        let mut random = Random::new(seed);
-        for version in VERSIONS {
-            let body = random_body(ApiKey::Produce, version, &mut random);
-            for len in 0..body.len().min(300) {
-                prop_assert!(ProduceRequest::decode(version, &body.slice(..len)).is_err());
-            }
-        }
+        assert_refuses_truncated(ApiKey::Produce, VERSIONS, ProduceRequest::decode, seed);
     }
 
     #[test]
     fn any_bytes_decode_or_are_refused(body in prop::collection::vec(any::<u8>(), 0..100)) {
-        for version in VERSIONS {
-            let _ = ProduceRequest::decode(version, &Bytes::from(body.clone()));
-        }
+        decode_any(VERSIONS, ProduceRequest::decode, body);
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Bench {
     fn new(count: i32) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // Its own redo log lies elsewhere and stays empty.
-        let segments = DiskSegments::open_for(dir.path(), Durability::Sync, 64).unwrap();
+        let segments = DiskSegments::open(dir.path(), Durability::Sync, 64).unwrap();
         let files = (0..count)
             .map(|index| TopicPartition::new("t", index))
             .map(|partition| {
