@@ -238,7 +238,7 @@ fn look_up_offset<'a>(
     group.bench_function(id, |bencher| {
         bencher.iter(|| {
             let log = log();
-            let offset = rng.i64(..log.offsets().log_end);
+            let offset = rng.i64(0..log.offsets().log_end);
             let read = log.try_read(offset, 1, true, Isolation::ReadUncommitted, &mut 0).expect("a look-up");
             assert!(read.is_none(), "records were read");
         });
@@ -254,7 +254,7 @@ fn look_up_timestamp<'a>(
     group.bench_function(id, |bencher| {
         bencher.iter(|| {
             let log = log();
-            let offset = rng.i64(..log.offsets().log_end);
+            let offset = rng.i64(0..log.offsets().log_end);
             let found = log.offset_for_timestamp(START_MS + offset).expect("a look-up");
             assert_eq!(found.map(|found| found.offset), Some(offset));
         });
