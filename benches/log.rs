@@ -43,7 +43,7 @@ impl Backend {
 
     fn disk(name: &'static str, durability: Durability, clock: impl Clock) -> Self {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory");
-        let store = DiskSegments::open_for(dir.path(), durability, OPEN_FILES_MAX).expect("an empty store");
+        let store = DiskSegments::open(dir.path(), durability, OPEN_FILES_MAX).expect("an empty store");
         Self::over(name, Arc::new(store), durability, clock, Some(dir))
     }
 
@@ -292,9 +292,9 @@ fn read_from(log: &PartitionLog, offset: i64) -> ReadResult {
     read
 }
 
-/// Appends batches of 4 KiB until there are so many segments.
+/// Appends batches of 4 KiB until there are about so many segments.
 fn fill(log: &PartitionLog, segments: usize) {
-    while log.segment_count() < segments {
+    while log.size_bytes() < segments as u64 * u64::from(SEGMENT_BYTES_MIN) {
         append_next(log);
     }
 }

@@ -24,6 +24,7 @@ pub struct Connection {
     end: usize,
     next_id: i32,
     outstanding: VecDeque<(i32, Instant)>,
+    last_call: Instant,
 }
 
 /// A reply behind its correlation id.
@@ -39,7 +40,15 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, buffer: Vec::new(), start: 0, end: 0, next_id: 1, outstanding: VecDeque::new() })
+        Ok(Self {
+            stream,
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            next_id: 1,
+            outstanding: VecDeque::new(),
+            last_call: Instant::now(),
+        })
     }
 
     /// Requests that wait for their replies.
@@ -73,6 +82,11 @@ impl Connection {
 
     /// One request and its whole response: for what is not measured, or needs no lightness.
     pub fn call<R: Request>(&mut self, version: i16, request: &R) -> anyhow::Result<R::Response> {
+        // After a long measurement the broker has closed what was idle meanwhile (`connections.max.idle.ms`).
+        if self.outstanding.is_empty() && self.last_call.elapsed() > RENEWED_AFTER {
+            *self = Self::open(&self.stream.peer_addr()?.to_string())?;
+        }
+        self.last_call = Instant::now();
         self.send_request(version, request)?;
         self.receive_response::<R>(version)
     }
@@ -116,6 +130,7 @@ impl Connection {
 }
 
 /// A broker that says nothing for so long is stuck.
+const RENEWED_AFTER: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(60);
 const REPLY_BYTES_MAX: usize = 256 << 20;
 const BUFFER_BYTES_MIN: usize = 4096;
