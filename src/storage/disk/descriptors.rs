@@ -263,6 +263,10 @@ impl DescriptorCache {
                 continue;
             }
             let Some(mut handle) = file.handle.try_lock() else { continue };
+            // What is on its way to a consumer stays open all the same.
+            if handle.file.as_ref().is_some_and(|file| Arc::strong_count(file) > 1) {
+                continue;
+            }
             file.close(&mut handle);
             if (self.opened.load(Ordering::Relaxed) as usize) < self.max {
                 return;
