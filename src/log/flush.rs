@@ -257,8 +257,8 @@ impl PartitionLog {
     /// Gives up `is_flushing` unless there is more to do.
     fn next_flush(&self) -> bool {
         let mut state = self.state.lock();
-        let is_repaired = !matches!(state.status, Status::Failed { .. });
-        state.is_flushing = is_repaired && self.needs_flush(&state);
+        // A repair too: whoever found the log broken meanwhile has left it to this flush.
+        state.is_flushing = self.needs_flush(&state);
         if !state.is_flushing {
             self.flushed.notify_all();
         }
@@ -332,7 +332,11 @@ impl PartitionLog {
 
     fn store_checkpoint(&self, checkpoint: &Checkpoint, segments: &[Arc<Segment>]) -> Result<(), StorageError> {
         for segment in segments {
-            segment.sync_indexes()?;
+            match segment.sync_indexes() {
+                // Retention was faster.
+                Err(_) if self.is_gone(segment) => {}
+                result => result?,
+            }
         }
         if checkpoint.point.position == 0 {
             let snapshot = checkpoint.producers.encode_snapshot();
@@ -420,6 +424,10 @@ impl PartitionLog {
             Ok(recovered) => {
                 state.status = Status::Open;
                 state.end = recovered.end;
+                if state.high_watermark.offset == keep.offset {
+                    // It may name a segment that was cut off, and then all of this one would be visible.
+                    state.high_watermark = recovered.end;
+                }
                 state.segments = recovered.segments;
                 state.producers = recovered.producers;
                 state.epochs = recovered.epochs;

@@ -85,10 +85,20 @@ fn gather(context: &Arc<LogContext>, logs: VecDeque<Arc<PartitionLog>>) {
     queue.large.append(&mut large);
     drop(queue);
     (0..helpers).for_each(|_| spawn(context));
-    let again = flush_tails(small);
+    let mut again = Vec::new();
+    while !small.is_empty() {
+        let rest = small.split_off(small.len().min(TAILS_MAX));
+        again.extend(flush_tails(std::mem::replace(&mut small, rest)));
+    }
     let mut queue = context.flushes.inner.lock();
     queue.waiting.extend(again);
     queue.is_gathering = false;
+    // This worker goes on gathering when something waits: what is large must not wait until nothing does.
+    let is_busy = !queue.waiting.is_empty();
+    let helpers = if is_busy { queue.large.len().min(WORKERS_MAX - queue.workers) } else { 0 };
+    queue.workers += helpers;
+    drop(queue);
+    (0..helpers).for_each(|_| spawn(context));
 }
 
 /// Answers the logs that have more to flush.
@@ -111,3 +121,5 @@ fn flush_tails(small: Vec<(Arc<PartitionLog>, TailFlush)>) -> Vec<Arc<PartitionL
 }
 
 const WORKERS_MAX: usize = 8;
+/// Flushed with one sync: bounds the memory for it, 32 KiB a log.
+const TAILS_MAX: usize = 512;

@@ -174,7 +174,7 @@ fn starting_point(
     let checkpoint = checkpoint.unwrap_or(first);
     let noted = if has(PROGRESS) { progress::read(store, partition)? } else { None };
     // An older one may speak of segments that were compacted since.
-    let noted = noted.filter(|noted| stored.as_ref().is_none_or(|stored| noted.point.offset >= stored.point.offset));
+    let noted = noted.filter(|noted| stored.as_ref().is_none_or(|stored| noted.point.offset > stored.point.offset));
     for candidate in noted.into_iter().chain(stored) {
         let point = candidate.point;
         let Some(segment) = segment_of(point) else {

@@ -84,6 +84,11 @@ impl Spans {
                     *there = kept;
                 }
             }
+            Err(_) if self.list.len() >= SPANS_MAX => {
+                // Whoever reads from ever other offsets begins ever new ones.
+                self.list.clear();
+                self.list.push(kept);
+            }
             Err(at) => self.list.insert(at, kept),
         }
     }
@@ -108,6 +113,8 @@ impl Kept {
 }
 
 const STRIDE_BYTES: u64 = 128 << 10;
+/// A segment of a GiB has 8192 when all begin where others end.
+const SPANS_MAX: usize = 16 << 10;
 const FRESH: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
@@ -148,5 +155,14 @@ mod tests {
         spans.note_written(&batch(7, 150_000), 60_000, NOW);
         assert_eq!(spans.find(0, u64::MAX, NOW), None);
         assert_eq!(spans.find(7, u64::MAX, NOW).map(|span| (span.position, span.next)), Some((60_000, 8)));
+    }
+
+    #[test]
+    fn readers_from_ever_other_offsets_do_not_fill_the_memory() {
+        let mut spans = Spans::default();
+        for from in 0..SPANS_MAX as i64 * 2 {
+            spans.insert(Span { from, next: from + 1, position: 0, end: 1 }, NOW);
+            assert!(spans.list.len() <= SPANS_MAX);
+        }
     }
 }

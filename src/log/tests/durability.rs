@@ -278,3 +278,38 @@ async fn small_batches_of_many_logs_survive_a_power_cut_that_their_segments_do_n
         assert_eq!(visible(&log).len(), 5);
     }
 }
+
+#[test]
+fn what_waits_is_flushed_though_another_append_broke_the_log_during_a_flush() {
+    let (bench, faults) = faulty();
+    let log = bench.open();
+    log.append(batch_of(1, 10), 0).unwrap();
+    log.state.lock().is_flushing = true;
+    log.append(batch_of(1, 10), 0).unwrap();
+    let tail = log.plan_tail().unwrap();
+    log.append(batch_of(1, 10), 0).unwrap();
+    faults.torn.store(true, Ordering::SeqCst);
+    log.append(batch_of(1, 10), 0).unwrap_err();
+    faults.torn.store(false, Ordering::SeqCst);
+    let mut is_more = log.tail_flushed(&tail, Ok(()));
+    while is_more {
+        is_more = log.flush_once();
+    }
+    assert_eq!((log.trouble().is_some(), log.offsets().high_watermark), (false, 3));
+}
+
+#[test]
+fn after_a_new_segment_was_cut_off_nothing_is_visible_before_its_flush() {
+    let (mut bench, faults) = faulty();
+    bench.config.segment_bytes = 1000;
+    let log = bench.open();
+    log.append(batch_of(1, 500), 0).unwrap();
+    faults.syncs.store(true, Ordering::SeqCst);
+    log.append(batch_of(1, 600), 0).unwrap();
+    faults.syncs.store(false, Ordering::SeqCst);
+    assert_eq!((log.trouble().is_some(), log.segment_count()), (false, 1), "cut back");
+    log.state.lock().is_flushing = true;
+    log.append(batch_of(1, 10), 0).unwrap();
+    assert_eq!((log.segment_count(), log.offsets().high_watermark), (1, 1));
+    assert_eq!(visible(&log), [(0, 0)]);
+}

@@ -3,7 +3,8 @@
 use std::{
     collections::VecDeque,
     fs::{File, OpenOptions},
-    io::{ErrorKind, IoSlice},
+    io::{self, ErrorKind, IoSlice},
+    os::unix::fs::FileExt,
     path::PathBuf,
     sync::{
         Arc, Weak,
@@ -28,6 +29,8 @@ pub(super) struct DiskFile {
     path: PathBuf,
     keep_open: bool,
     size_bytes: AtomicU64,
+    /// A sync succeeded for what lies before, or others vouch for it.
+    synced_bytes: AtomicU64,
     /// Appended to since the last sync: its descriptor stays, for a write error is reported to it.
     dirty: AtomicBool,
     /// Used since the cache looked last.
@@ -60,6 +63,7 @@ impl DiskFile {
             path,
             keep_open,
             size_bytes: AtomicU64::new(size_bytes),
+            synced_bytes: AtomicU64::new(size_bytes),
             dirty: AtomicBool::new(false),
             touched: AtomicBool::new(false),
             handle: Mutex::default(),
@@ -98,6 +102,25 @@ impl DiskFile {
         handle.file = Some(Arc::clone(file));
         self.touched.store(true, Ordering::Relaxed);
         self.descriptors.opened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Writes what no sync has covered over itself, up to `end`. What a failed sync has not written stays in the page cache
+    /// and counts as written there: the next sync would leave it out, and succeed.
+    fn write_again(&self, end: u64) -> Result<(), StorageError> {
+        let mut position = self.synced_bytes.load(Ordering::Relaxed);
+        let mut again = || -> io::Result<()> {
+            let file = OpenOptions::new().read(true).write(true).open(&self.path)?;
+            let mut buffer = vec![0; WRITE_AGAIN_BYTES];
+            while position < end {
+                let left = usize::try_from(end - position).unwrap_or(usize::MAX);
+                let piece = buffer.get_mut(..left.min(WRITE_AGAIN_BYTES)).unwrap_or_default();
+                file.read_exact_at(piece, position)?;
+                file.write_all_at(piece, position)?;
+                position += piece.len() as u64;
+            }
+            Ok(())
+        };
+        again().map_err(|error| failure("write again", &self.path, &error))
     }
 
     fn close(&self, handle: &mut Handle) {
@@ -179,11 +202,17 @@ impl SegmentFile for DiskFile {
             if handle.sync_failed {
                 return Err(StorageError::Unavailable(format!("{} was not synced", self.path.display())));
             }
-            self.file(&mut handle)?
+            let file = self.file(&mut handle)?;
+            // Before the lock is given up: an append that is under way then is of the next sync.
+            self.dirty.store(false, Ordering::Relaxed);
+            file
         };
-        self.dirty.store(false, Ordering::Relaxed);
+        let size_bytes = self.size_bytes();
         match file.sync_data() {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.synced_bytes.fetch_max(size_bytes, Ordering::Relaxed);
+                Ok(())
+            }
             Err(error) => {
                 // The kernel reports a lost write once: a second sync of this descriptor would lie.
                 let mut handle = self.handle.lock();
@@ -198,6 +227,10 @@ impl SegmentFile for DiskFile {
     fn truncate(&self, size_bytes: u64) -> Result<(), StorageError> {
         // What the redo log may hold of the bytes that go, and of those that come in their place, is undecided before.
         self.redo.mend()?;
+        if self.handle.lock().sync_failed {
+            self.redo.restore(&self.path)?;
+            self.write_again(size_bytes)?;
+        }
         let mut handle = self.handle.lock();
         self.close(&mut handle);
         let file = self.file(&mut handle)?;
@@ -208,6 +241,7 @@ impl SegmentFile for DiskFile {
                 handle.sync_failed = false;
                 self.dirty.store(false, Ordering::Relaxed);
                 self.size_bytes.store(size_bytes, Ordering::Release);
+                self.synced_bytes.store(size_bytes, Ordering::Relaxed);
                 Ok(())
             }
             Err(error) => {
@@ -282,7 +316,8 @@ impl DescriptorCache {
                 continue;
             }
             let Some(mut handle) = file.handle.try_lock() else { continue };
-            if handle.retired {
+            // What is on its way to a consumer stays open all the same.
+            if handle.retired || handle.file.as_ref().is_some_and(|file| Arc::strong_count(file) > 1) {
                 continue;
             }
             file.close(&mut handle);
@@ -295,3 +330,4 @@ impl DescriptorCache {
 
 /// Files looked at for one that is opened: bounds the time of a call.
 const STEPS_MAX: usize = 64;
+const WRITE_AGAIN_BYTES: usize = 1 << 20;

@@ -168,9 +168,9 @@ impl SegmentStore for DiskSegments {
     fn delete(&self, partition: &TopicPartition, name: &str) -> Result<(), StorageError> {
         let path = self.path(partition, name)?;
         match fs::remove_file(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(failure("delete", &path, &error)),
-            Ok(()) => self.redo.revoke(&format!("{partition}/{name}")),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(failure("delete", &path, &error)),
+            // Also when it is gone already: the attempt before may have come no further.
+            _ => self.redo.revoke(&format!("{partition}/{name}")),
         }
     }
 
@@ -189,6 +189,8 @@ impl SegmentStore for DiskSegments {
 
     fn delete_partition(&self, partition: &TopicPartition) -> Result<(), StorageError> {
         let directory = self.directory(partition)?;
+        // First: after a failure the directory is there still, and nobody else can have its name.
+        self.redo.revoke(&partition.to_string())?;
         let number = self.deletions.fetch_add(1, Ordering::Relaxed);
         // Out of sight in one step; what a crash leaves of it, the next start removes.
         let doomed = self.root.join(format!("{DELETED}{}-{number}", std::process::id()));
@@ -198,12 +200,15 @@ impl SegmentStore for DiskSegments {
             Ok(()) => {}
         }
         sync_path(&self.root)?;
-        self.redo.revoke(&partition.to_string())?;
         remove_all(&doomed)
     }
 
     fn sync_tails(&self, tails: &[Tail<'_>]) -> Result<(), StorageError> {
-        self.redo.append(tails)
+        self.redo.append(tails).or_else(|error| {
+            // On a full disk there is no room to write anything twice, and none is needed.
+            tracing::warn!(%error, "the redo log takes nothing; syncing each file by itself");
+            tails.iter().try_for_each(|tail| tail.file.sync())
+        })
     }
 
     fn settle(&self) -> Result<(), StorageError> {

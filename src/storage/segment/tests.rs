@@ -171,3 +171,19 @@ fn a_deletion_that_a_crash_cut_short_is_finished() {
     assert!(!doomed.exists());
     assert_eq!(store.partitions().unwrap(), []);
 }
+
+#[test]
+fn a_file_that_is_being_sent_is_not_opened_a_second_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = DiskSegments::open(directory.path(), Durability::Os, 2).unwrap();
+    let open = |index| {
+        let file = store.open(&TopicPartition::new("t", index), "0.log", OpenMode::Create).unwrap();
+        file.append(&[IoSlice::new(b"bytes")]).unwrap();
+        file
+    };
+    let sent = open(0);
+    let before = sent.range(0, 5).unwrap().unwrap();
+    let _others: Vec<_> = (1..200).map(open).collect();
+    let after = sent.range(0, 5).unwrap().unwrap();
+    assert!(Arc::ptr_eq(&before.file, &after.file));
+}

@@ -32,14 +32,18 @@ pub(super) fn apply_all(dir: &Path, root: &Path, files: &Files) -> Result<(), St
         return Ok(());
     }
     generations.sort_unstable();
-    apply(&generations, root, files)?;
-    // The oldest first: what a later one revokes must stay revoked.
-    generations.iter().try_for_each(|path| files.remove(path))?;
-    files.sync_dir(dir)
+    apply(&generations, root, files, |_| true)?;
+    // The oldest first, and durably: what a later one revokes must stay revoked.
+    generations.iter().try_for_each(|path| files.remove(path).and_then(|()| files.sync_dir(dir)))
 }
 
-/// Applies `generations` and makes the files that they touch durable.
-pub(super) fn apply(generations: &[PathBuf], root: &Path, files: &Files) -> Result<(), StorageError> {
+/// Applies `generations` to the files that are `wanted`, and makes those durable.
+pub(super) fn apply(
+    generations: &[PathBuf],
+    root: &Path,
+    files: &Files,
+    wanted: impl Fn(&Path) -> bool,
+) -> Result<(), StorageError> {
     let contents = generations
         .iter()
         .map(|path| fs::read(path).map_err(|error| io_error("read", path, &error)))
@@ -51,13 +55,16 @@ pub(super) fn apply(generations: &[PathBuf], root: &Path, files: &Files) -> Resu
             Entry::Revoked { path } => extents.retain(|noted, _| !is_within(noted, path)),
         }
     }
-    let mut written_bytes = 0;
+    let mut lost_bytes = 0;
     for (path, extents) in extents {
         let path = root.join(path);
-        written_bytes += write_extents(&path, &extents, files)?;
+        if !wanted(&path) {
+            continue;
+        }
+        lost_bytes += write_extents(&path, &extents, files)?;
     }
-    if written_bytes > 0 {
-        info!(written_bytes, "wrote from the redo log what files had lost");
+    if lost_bytes > 0 {
+        info!(lost_bytes, "wrote from the redo log what files had lost");
     }
     Ok(())
 }
@@ -84,7 +91,7 @@ fn write_extents(path: &Path, extents: &[Extent], files: &Files) -> Result<u64, 
         Err(error) => return Err(io_error("look at", path, &error)),
     };
     let file = files.open(path.to_owned())?;
-    let mut written_bytes = 0;
+    let mut lost_bytes = 0;
     for Extent { position, bytes } in extents {
         let end = position + bytes.len() as u64;
         if *position > size_bytes {
@@ -92,13 +99,14 @@ fn write_extents(path: &Path, extents: &[Extent], files: &Files) -> Result<u64, 
             continue;
         }
         if end > size_bytes || !holds(&file, *position, bytes)? {
-            file.write_at(bytes, *position)?;
-            written_bytes += bytes.len() as u64;
+            lost_bytes += bytes.len() as u64;
             size_bytes = size_bytes.max(end);
         }
+        // Also what is there: after a failed sync the page cache has bytes that the disk has not, and takes them for written.
+        file.write_at(bytes, *position)?;
     }
     file.sync()?;
-    Ok(written_bytes)
+    Ok(lost_bytes)
 }
 
 fn holds(file: &DiskFile, position: u64, bytes: &[u8]) -> Result<bool, StorageError> {

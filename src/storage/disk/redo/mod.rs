@@ -10,7 +10,7 @@ mod frame;
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
 };
@@ -59,7 +59,8 @@ type Live = HashMap<String, Arc<dyn SegmentFile>>;
 /// A full generation, whose files are synced so that it can go.
 struct Settling {
     path: PathBuf,
-    live: Arc<Live>,
+    /// The files by path. Only the thread holds them: one that is deleted meanwhile takes up room as long as it is held.
+    noted: Vec<String>,
     /// Answers whether every sync succeeded.
     thread: Option<JoinHandle<bool>>,
 }
@@ -77,18 +78,17 @@ impl RedoLog {
         Self { files: Files::default(), dir, root, inner: Mutex::new(inner) }
     }
 
-    /// Makes `tails` durable. After an error none of them may be taken for durable, and until [`mend`](Self::mend) worked
-    /// every further call fails.
+    /// Makes `tails` durable. After an error none of them may be taken for durable; the next call begins with
+    /// [`mend`](Self::mend).
     pub(super) fn append(&self, tails: &[Tail<'_>]) -> Result<(), StorageError> {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
+        inner.mend(&self.files)?;
         inner.frame.begin();
         for tail in tails {
             inner.frame.push(&path_of(tail), tail.from, &tail.read()?)?;
         }
-        if inner.current.as_ref().is_some_and(|current| current.is_full() && !current.is_broken)
-            && self.may_settle(inner)
-        {
+        if inner.current.as_ref().is_some_and(Generation::is_full) && self.may_settle(inner) {
             self.begin_settling(inner);
         }
         let generation = self.current(&mut inner.current, &mut inner.next_number)?;
@@ -104,12 +104,13 @@ impl RedoLog {
     pub(super) fn revoke(&self, path: &str) -> Result<(), StorageError> {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
-        let is_it = |live: &Live| live.keys().any(|noted| frame::is_within(noted, path));
-        let is_current = inner.current.as_ref().is_some_and(|current| is_it(&current.live));
-        if !is_current && !inner.settling.as_ref().is_some_and(|settling| is_it(&settling.live)) {
+        // What a failed write may have left can speak of the path as well, and nobody knows of that.
+        inner.mend(&self.files)?;
+        let is_it = |noted: &String| frame::is_within(noted, path);
+        let is_current = inner.current.as_ref().is_some_and(|current| current.live.keys().any(is_it));
+        if !is_current && !inner.settling.as_ref().is_some_and(|settling| settling.noted.iter().any(is_it)) {
             return Ok(());
         }
-        inner.mend(&self.files)?;
         inner.frame.begin();
         inner.frame.push_revocation(path)?;
         let generation = self.current(&mut inner.current, &mut inner.next_number)?;
@@ -121,6 +122,16 @@ impl RedoLog {
     /// Cuts off what a failed write may have left; afterwards appends go on.
     pub(super) fn mend(&self) -> Result<(), StorageError> {
         self.inner.lock().mend(&self.files)
+    }
+
+    /// Writes into the file at `path` once more what is noted for it, after one of its syncs failed.
+    pub(super) fn restore(&self, path: &Path) -> Result<(), StorageError> {
+        let mut inner = self.inner.lock();
+        inner.mend(&self.files)?;
+        let settling = inner.settling.as_ref().map(|settling| settling.path.clone());
+        let current = inner.current.as_ref().map(|current| current.file.path().to_owned());
+        let generations: Vec<_> = settling.into_iter().chain(current).collect();
+        apply::apply(&generations, &self.root, &self.files, |noted| noted == path)
     }
 
     /// Syncs every file that rests on what is noted, and removes that.
@@ -149,11 +160,11 @@ impl RedoLog {
 
     fn begin_settling(&self, inner: &mut Inner) {
         let Some(generation) = inner.current.take() else { return };
-        let (path, live) = (generation.file.path().to_owned(), Arc::new(generation.live));
-        let files = Arc::clone(&live);
-        let sync_all = move || files.values().filter(|file| file.sync().is_err()).count() == 0;
+        let path = generation.file.path().to_owned();
+        let (noted, files): (Vec<_>, Vec<_>) = generation.live.into_iter().unzip();
+        let sync_all = move || files.iter().filter(|file| file.sync().is_err()).count() == 0;
         let thread = thread::Builder::new().name("redo-settle".to_owned()).spawn(sync_all);
-        inner.settling = Some(Settling { path, live, thread: thread.ok() });
+        inner.settling = Some(Settling { path, noted, thread: thread.ok() });
     }
 
     /// Removes the generation that was settled. Where a sync failed, what is noted is written once more.
@@ -165,11 +176,12 @@ impl RedoLog {
             // The newer one with it, for what it revokes.
             let newer = inner.current.as_ref().map(|current| current.file.path().to_owned());
             let generations: Vec<_> = [settling.path.clone()].into_iter().chain(newer).collect();
-            apply::apply(&generations, &self.root, &self.files)?;
+            apply::apply(&generations, &self.root, &self.files, |_| true)?;
         }
+        // Durably: what is noted there is revoked by nobody any more.
         self.files.remove(&settling.path)?;
         inner.settling = None;
-        Ok(())
+        self.files.sync_dir(&self.dir)
     }
 
     fn current<'a>(

@@ -1,6 +1,7 @@
 use std::{
     fs, io,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use super::*;
@@ -189,4 +190,125 @@ fn a_generation_goes_when_its_files_are_synced() {
     bench.append(&redo, b"more").unwrap();
     assert_eq!(bench.generations(), 1);
     drop(bench.segments);
+}
+
+/// Fails every sync as long as `failing` says so.
+fn unsyncable(failing: &Arc<AtomicBool>) -> Files {
+    let failing = Arc::clone(failing);
+    Files::hooked(Arc::new(move |op, _| match op == FileOp::Sync && failing.load(Ordering::SeqCst) {
+        true => Err(io::Error::other("injected")),
+        false => Ok(()),
+    }))
+}
+
+#[test]
+fn after_a_failed_write_the_next_one_works_by_itself() {
+    let failing = Arc::new(AtomicBool::new(true));
+    let mut bench = Bench::new(2);
+    let redo = bench.redo(unsyncable(&failing)).unwrap();
+    bench.append(&redo, b"a long one that fails").unwrap_err();
+    failing.store(false, Ordering::SeqCst);
+    bench.append(&redo, b"short").unwrap();
+    drop(redo);
+    bench.cut_power();
+    bench.redo(Files::default()).unwrap();
+    bench.check("after a failure");
+}
+
+#[test]
+fn what_a_failed_write_left_is_not_written_into_the_file_that_has_the_name_then() {
+    let failing = Arc::new(AtomicBool::new(true));
+    let mut bench = Bench::new(1);
+    let redo = bench.redo(unsyncable(&failing)).unwrap();
+    bench.append(&redo, b"of the old topic").unwrap_err();
+    failing.store(false, Ordering::SeqCst);
+    redo.revoke("t-0").unwrap();
+    drop(redo);
+    bench.acknowledged[0] = b"synced by the new topic".to_vec();
+    fs::write(bench.path(0), &bench.acknowledged[0]).unwrap();
+    bench.redo(Files::default()).unwrap();
+    bench.check("revoked after a failure");
+}
+
+/// A file whose syncs fail.
+struct Unsyncable(Arc<dyn SegmentFile>);
+
+impl SegmentFile for Unsyncable {
+    fn size_bytes(&self) -> u64 {
+        self.0.size_bytes()
+    }
+
+    fn append(&self, parts: &[io::IoSlice<'_>]) -> Result<u64, StorageError> {
+        self.0.append(parts)
+    }
+
+    fn read(&self, position: u64, length: usize) -> Result<bytes::Bytes, StorageError> {
+        self.0.read(position, length)
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        Err(StorageError::Unavailable("injected".to_owned()))
+    }
+
+    fn truncate(&self, size_bytes: u64) -> Result<(), StorageError> {
+        self.0.truncate(size_bytes)
+    }
+}
+
+#[test]
+fn a_file_that_could_not_be_synced_is_written_again_though_the_page_cache_has_it_all() {
+    let mut bench = Bench::new(1);
+    let file = Arc::new(Unsyncable(Arc::clone(&bench.files[0].1)));
+    bench.files[0].1 = file;
+    let written = Arc::new(AtomicUsize::new(0));
+    let (path, count) = (bench.path(0), Arc::clone(&written));
+    let hook = move |op: FileOp, at: &Path| {
+        if op == FileOp::Write && at == path {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    };
+    let redo = bench.redo(Files::hooked(Arc::new(hook))).unwrap();
+    bench.append(&redo, b"acknowledged").unwrap();
+    redo.settle().unwrap();
+    assert_eq!((written.load(Ordering::SeqCst), bench.generations()), (1, 0));
+    bench.check("settled");
+}
+
+#[test]
+fn what_a_file_lost_with_a_failed_sync_is_restored() {
+    let mut bench = Bench::new(2);
+    let redo = bench.redo(Files::default()).unwrap();
+    bench.append(&redo, b"acknowledged").unwrap();
+    fs::write(bench.path(0), vec![0; 12]).unwrap();
+    redo.restore(&bench.path(0)).unwrap();
+    bench.check("restored");
+    assert_eq!(bench.generations(), 1);
+}
+
+#[test]
+fn a_deleted_file_is_not_held_by_what_was_settled() {
+    let mut bench = Bench::new(1);
+    let redo = bench.redo(Files::default()).unwrap();
+    for _ in 0..34 {
+        bench.append(&redo, &vec![7; 1 << 20]).unwrap();
+    }
+    assert_eq!(bench.generations(), 2);
+    redo.revoke("t-0").unwrap();
+    let file = Arc::downgrade(&bench.files[0].1);
+    bench.files.clear();
+    let is_held = (0..1000).all(|_| {
+        thread::sleep(Duration::from_millis(10));
+        file.strong_count() > 0
+    });
+    assert!(!is_held);
+}
+
+#[test]
+fn files_are_synced_one_by_one_when_nothing_can_be_noted() {
+    let bench = Bench::new(1);
+    fs::remove_dir_all(bench.dir.path().join("redo")).unwrap();
+    let (partition, file) = &bench.files[0];
+    file.append(&[io::IoSlice::new(b"bytes")]).unwrap();
+    bench.segments.sync_tails(&[Tail { partition, name: NAME, file, from: 0, to: 5 }]).unwrap();
 }
