@@ -246,9 +246,16 @@ impl PartitionLog {
         effort_bytes: &mut usize,
     ) -> Result<Found, ReadError> {
         let segment = &view.segment;
+        if bytes_max == 0 && !min_one_batch {
+            return Ok(Found::Records(Records::default(), at));
+        }
         let hint = self.hints.lock().find(view.replacements, segment.base_offset, at);
         let position = match hint {
             Some(position) => position,
+            // Indexes that were not read yet may have to be built from all of the segment.
+            None if !segment.is_indexed() && (*effort_bytes as u64) < segment.file.size_bytes() => {
+                return Ok(Found::TooMuch);
+            }
             None => match self.locate(segment, view.limit, view.upper, at)? {
                 Some((_, position)) => position,
                 None => return Ok(Found::Nothing),
@@ -283,8 +290,15 @@ impl PartitionLog {
                 break;
             };
             *effort_bytes = effort_left;
-            let is_first = records.is_empty();
-            let Some(piece) = self.piece(view, &mut walk, wanted, room, min_one_batch && is_first, now)? else { break };
+            let must_have = min_one_batch && records.is_empty();
+            let Some(piece) = self.piece(view, &mut walk, wanted, room, must_have, now)? else { break };
+            if piece.bytes.is_empty() {
+                // Where reading can go on is looked for in all that follows.
+                return match (*effort_bytes as u64) < view.limit - walk.position {
+                    true => Ok(Found::TooMuch),
+                    false => Err(self.corrupt(view, walk.offset, walk.position)),
+                };
+            }
             let is_last = piece.is_damaged || (piece.bytes.len() < wanted && wanted < PIECE_BYTES);
             records.push(self.piece_chunk(view, &walk, piece.bytes)?);
             if is_last {
@@ -299,7 +313,8 @@ impl PartitionLog {
     }
 
     /// Reads and checks the batches where `walk` is, and moves it behind them: about `wanted` bytes, more for a batch that
-    /// is larger and has `room`, or has to be had anyway. None when there is nothing to give.
+    /// is larger and has `room`, or has to be had anyway. None when there is nothing to give; an empty
+    /// piece when the batch that has to be had is damaged.
     fn piece(
         &self,
         view: &View,
@@ -331,12 +346,11 @@ impl PartitionLog {
             }
             _ => Piece::default(),
         };
-        match (whole.bytes.is_empty(), min_one_batch) {
-            (false, _) => Ok(Some(whole)),
-            (true, true) => Err(self.corrupt(view, before.offset, before.position)),
-            // The next read begins with it.
-            (true, false) => Ok(None),
+        if whole.bytes.is_empty() {
+            *walk = before;
         }
+        // The next read begins with a damaged one when this one has something.
+        Ok(Some(whole).filter(|whole| min_one_batch || !whole.bytes.is_empty()))
     }
 
     fn span_chunk(&self, view: &View, span: &Span) -> Result<Chunk, ReadError> {

@@ -213,6 +213,11 @@ impl Segment {
         }
     }
 
+    /// Whether looking up an offset needs no more than a few reads.
+    pub(super) fn is_indexed(&self) -> bool {
+        self.details.lock().is_loaded
+    }
+
     /// Whether enough index entries wait to be written.
     pub(super) fn is_index_flush_due(&self) -> bool {
         let details = self.details.lock();

@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::Buf;
-use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use rustix::{
+    io::Errno,
+    net::{SendAncillaryBuffer, SendFlags, sendmsg},
+};
 use tokio::{io::Interest, net::TcpStream};
 
 use crate::model::{Chunk, FileRange};
@@ -57,7 +60,15 @@ fn send_heap(stream: &TcpStream, chunks: &VecDeque<Chunk>) -> io::Result<usize> 
 
 fn send_file(stream: &TcpStream, range: &FileRange) -> io::Result<usize> {
     let mut position = range.position;
-    Ok(rustix::fs::sendfile(stream, &*range.file, Some(&mut position), range.len)?)
+    match rustix::fs::sendfile(stream, &*range.file, Some(&mut position), range.len) {
+        // Some file systems do not have it.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            let piece = FileRange { len: range.len.min(COPIED_BYTES_MAX), ..range.clone() };
+            let bytes = piece.read()?;
+            Ok(sendmsg(stream, &[IoSlice::new(&bytes)], &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?)
+        }
+        result => Ok(result?),
+    }
 }
 
 fn advance(chunks: &mut VecDeque<Chunk>, mut written: usize) {
@@ -78,6 +89,7 @@ fn advance(chunks: &mut VecDeque<Chunk>, mut written: usize) {
 }
 
 const SLICES_MAX: usize = 64;
+const COPIED_BYTES_MAX: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
