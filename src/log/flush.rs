@@ -332,11 +332,7 @@ impl PartitionLog {
 
     fn store_checkpoint(&self, checkpoint: &Checkpoint, segments: &[Arc<Segment>]) -> Result<(), StorageError> {
         for segment in segments {
-            match segment.sync_indexes() {
-                // Retention was faster.
-                Err(_) if self.is_gone(segment) => {}
-                result => result?,
-            }
+            segment.sync_indexes()?;
         }
         if checkpoint.point.position == 0 {
             let snapshot = checkpoint.producers.encode_snapshot();

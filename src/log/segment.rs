@@ -247,8 +247,12 @@ impl Segment {
         self.flush_indexes(store, partition)
     }
 
+    /// Makes durable what was flushed of the indexes; nothing of a segment that is on its way out.
     pub(super) fn sync_indexes(&self) -> Result<(), StorageError> {
         let details = self.details.lock();
+        if details.is_retired {
+            return Ok(());
+        }
         details.offsets.sync()?;
         details.times.sync()
     }
@@ -345,6 +349,7 @@ impl Segment {
 
     /// Removes the segment's files; readers that hold it go on.
     pub(super) fn delete(&self, store: &dyn SegmentStore, partition: &TopicPartition) -> Result<(), StorageError> {
+        self.details.lock().is_retired = true;
         store.delete(partition, &log_name(self.base_offset))?;
         store.delete(partition, &index_name(self.base_offset))?;
         store.delete(partition, &time_index_name(self.base_offset))
