@@ -92,6 +92,7 @@ impl PartitionLog {
     pub fn close(&self) -> Result<(), LogError> {
         let Some(before) = self.shut() else { return Ok(()) };
         let _cleaning = self.cleaning.lock();
+        let _noting = self.noting.lock();
         let _appending = self.appending.lock();
         let mut state = self.state.lock();
         let is_healthy = matches!(before, Status::Open) && !state.segments.is_empty();
@@ -105,6 +106,7 @@ impl PartitionLog {
         self.shut();
         drop(self.in_use.write());
         let _cleaning = self.cleaning.lock();
+        let _noting = self.noting.lock();
         let _appending = self.appending.lock();
         let mut state = self.state.lock();
         let segments = std::mem::take(&mut state.segments);
@@ -395,6 +397,7 @@ impl PartitionLog {
     /// later append tries again.
     fn repair(&self, keep: Point) {
         let _replacing = self.replacing.lock();
+        let _noting = self.noting.lock();
         let _appending = self.appending.lock();
         let (segments, log_start) = {
             let state = self.state.lock();

@@ -53,6 +53,8 @@ pub struct PartitionLog {
     /// Held while segments other than the last leave the list and their files go: by retention, DeleteRecords, repair, and
     /// by compaction when it puts a segment in the place of others. Taken before `appending`.
     pub(super) replacing: Mutex<()>,
+    /// Held while a note of progress is written or removed. Taken before `appending`.
+    pub(super) noting: Mutex<()>,
     /// Held while a batch is written or files are cut, so that nobody who only looks waits for the disk. Taken before
     /// `state`, never after it.
     pub(super) appending: Mutex<()>,
@@ -199,6 +201,7 @@ impl PartitionLog {
             config: ArcSwap::new(config),
             cleaning: Mutex::default(),
             replacing: Mutex::new(()),
+            noting: Mutex::new(()),
             appending: Mutex::new(()),
             state: Mutex::new(state),
             in_use: RwLock::default(),

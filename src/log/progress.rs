@@ -19,8 +19,8 @@ impl PartitionLog {
     /// Notes how far the log has come when it is further by `bytes_min` than the last note says; blocks for the disk.
     pub fn note_progress(&self, bytes_min: u64) -> Result<(), StorageError> {
         let Some(boot_id) = self.store.boot_id() else { return Ok(()) };
-        // Nobody who appends may find the note behind what it says.
-        let _appending = self.appending.lock();
+        // Whoever repairs or deletes the log waits: the note must not appear again behind that. Appends do not wait.
+        let _noting = self.noting.lock();
         let mut state = self.state.lock();
         let is_due = matches!(state.status, Status::Open) && unnoted_bytes(&state) >= bytes_min.max(1);
         let Some(active) = state.segments.last().filter(|_| is_due) else { return Ok(()) };
