@@ -444,8 +444,8 @@ fn the_doctor_finds_nothing_in_a_sound_directory_and_changes_nothing() {
     }
 }
 
-#[test]
-fn the_doctor_tells_a_torn_tail_from_damage() {
+/// A gateway that is not running, the segment of its one partition, and what is in it.
+fn killed_with_five_batches() -> (Gateway, PathBuf, Vec<u8>) {
     let mut gateway = Gateway::options().storage("disk").start();
     let mut client = gateway.connect();
     topics::create(&mut client, "topic", 1);
@@ -453,6 +453,12 @@ fn the_doctor_tells_a_torn_tail_from_damage() {
     gateway.kill();
     let segment = gateway.data_dir().join("topics/topic-0/00000000000000000000.log");
     let whole = fs::read(&segment).unwrap();
+    (gateway, segment, whole)
+}
+
+#[test]
+fn the_doctor_tells_a_torn_tail_from_damage() {
+    let (mut gateway, segment, whole) = killed_with_five_batches();
     fs::write(&segment, &whole[..whole.len() - 3]).unwrap();
     // It would bring back what is cut here.
     fs::remove_dir_all(gateway.data_dir().join("redo")).unwrap();
@@ -469,13 +475,7 @@ fn the_doctor_tells_a_torn_tail_from_damage() {
 
 #[test]
 fn what_a_power_cut_takes_from_a_segment_comes_back_from_the_redo_log() {
-    let mut gateway = Gateway::options().storage("disk").start();
-    let mut client = gateway.connect();
-    topics::create(&mut client, "topic", 1);
-    (0..5).for_each(|number| _ = produce_values(&mut client, "topic", 0, [number.to_string()]));
-    gateway.kill();
-    let segment = gateway.data_dir().join("topics/topic-0/00000000000000000000.log");
-    let whole = fs::read(&segment).unwrap();
+    let (mut gateway, segment, whole) = killed_with_five_batches();
     // The first batch was synced with its segment, the others elsewhere.
     for kept in [whole.len() / 5, whole.len() / 2, whole.len() - 3] {
         let notes = fs::read_dir(gateway.data_dir().join("redo")).unwrap().map(|entry| entry.unwrap().path());

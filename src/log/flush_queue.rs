@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 
 use super::{context::LogContext, files::log_name, flush::TailFlush, partition::PartitionLog};
@@ -31,20 +31,23 @@ struct Queue {
 pub(super) fn submit(context: &Arc<LogContext>, log: Arc<PartitionLog>) {
     let mut queue = context.flushes.inner.lock();
     queue.waiting.push_back(log);
-    let is_taken_care_of = queue.is_gathering || queue.workers >= WORKERS_MAX;
-    if is_taken_care_of {
-        return;
+    // Whoever gathers looks again.
+    if !queue.is_gathering {
+        hire(context, queue, 1);
     }
-    queue.workers += 1;
-    drop(queue);
-    spawn(context);
 }
 
-fn spawn(context: &Arc<LogContext>) {
-    let context = Arc::clone(context);
-    match Handle::try_current() {
-        Ok(runtime) => drop(runtime.spawn_blocking(move || work(&context))),
-        Err(_) => work(&context),
+/// Sets up to `wanted` more workers to work, as many as there may be.
+fn hire(context: &Arc<LogContext>, mut queue: MutexGuard<'_, Queue>, wanted: usize) {
+    let hired = wanted.min(WORKERS_MAX.saturating_sub(queue.workers));
+    queue.workers += hired;
+    drop(queue);
+    for _ in 0..hired {
+        let context = Arc::clone(context);
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || work(&context))),
+            Err(_) => work(&context),
+        }
     }
 }
 
@@ -80,11 +83,9 @@ fn gather(context: &Arc<LogContext>, logs: VecDeque<Arc<PartitionLog>>) {
     }
     let mut queue = context.flushes.inner.lock();
     // This worker is one of them when it has nothing else to do.
-    let helpers = large.len().saturating_sub(usize::from(small.is_empty())).min(WORKERS_MAX - queue.workers);
-    queue.workers += helpers;
+    let helpers = large.len().saturating_sub(usize::from(small.is_empty()));
     queue.large.append(&mut large);
-    drop(queue);
-    (0..helpers).for_each(|_| spawn(context));
+    hire(context, queue, helpers);
     let mut again = Vec::new();
     while !small.is_empty() {
         let rest = small.split_off(small.len().min(TAILS_MAX));
@@ -94,11 +95,8 @@ fn gather(context: &Arc<LogContext>, logs: VecDeque<Arc<PartitionLog>>) {
     queue.waiting.extend(again);
     queue.is_gathering = false;
     // This worker goes on gathering when something waits: what is large must not wait until nothing does.
-    let is_busy = !queue.waiting.is_empty();
-    let helpers = if is_busy { queue.large.len().min(WORKERS_MAX - queue.workers) } else { 0 };
-    queue.workers += helpers;
-    drop(queue);
-    (0..helpers).for_each(|_| spawn(context));
+    let helpers = if queue.waiting.is_empty() { 0 } else { queue.large.len() };
+    hire(context, queue, helpers);
 }
 
 /// Answers the logs that have more to flush.

@@ -85,16 +85,16 @@ impl RedoLog {
         let inner = &mut *inner;
         inner.mend(&self.files)?;
         inner.frame.begin();
-        for tail in tails {
-            inner.frame.push(&path_of(tail), tail.from, &tail.read()?)?;
+        let paths: Vec<_> = tails.iter().map(|tail| format!("{}/{}", tail.partition, tail.name)).collect();
+        for (tail, path) in tails.iter().zip(&paths) {
+            inner.frame.push(path, tail.from, &tail.read()?)?;
         }
         if inner.current.as_ref().is_some_and(Generation::is_full) && self.may_settle(inner) {
             self.begin_settling(inner);
         }
-        let generation = self.current(&mut inner.current, &mut inner.next_number)?;
-        generation.append(inner.frame.finish()?)?;
-        for tail in tails {
-            generation.live.entry(path_of(tail)).or_insert_with(|| Arc::clone(tail.file));
+        let generation = self.write_frame(inner)?;
+        for (tail, path) in tails.iter().zip(paths) {
+            generation.live.entry(path).or_insert_with(|| Arc::clone(tail.file));
         }
         Ok(())
     }
@@ -113,8 +113,7 @@ impl RedoLog {
         }
         inner.frame.begin();
         inner.frame.push_revocation(path)?;
-        let generation = self.current(&mut inner.current, &mut inner.next_number)?;
-        generation.append(inner.frame.finish()?)?;
+        let generation = self.write_frame(inner)?;
         generation.live.retain(|noted, _| !frame::is_within(noted, path));
         Ok(())
     }
@@ -128,10 +127,7 @@ impl RedoLog {
     pub(super) fn restore(&self, path: &Path) -> Result<(), StorageError> {
         let mut inner = self.inner.lock();
         inner.mend(&self.files)?;
-        let settling = inner.settling.as_ref().map(|settling| settling.path.clone());
-        let current = inner.current.as_ref().map(|current| current.file.path().to_owned());
-        let generations: Vec<_> = settling.into_iter().chain(current).collect();
-        apply::apply(&generations, &self.root, &self.files, |noted| noted == path)
+        apply::apply(&inner.paths(), &self.root, &self.files, |noted| noted == path)
     }
 
     /// Syncs every file that rests on what is noted, and removes that.
@@ -170,36 +166,44 @@ impl RedoLog {
     /// Removes the generation that was settled. Where a sync failed, what is noted is written once more.
     fn finish_settling(&self, inner: &mut Inner) -> Result<(), StorageError> {
         let Some(settling) = &mut inner.settling else { return Ok(()) };
+        let path = settling.path.clone();
         let is_synced = settling.thread.take().is_some_and(|thread| thread.join().unwrap_or(false));
         if !is_synced {
-            warn!(path = %settling.path.display(), "files could not be synced; writing them again from the redo log");
+            warn!(path = %path.display(), "files could not be synced; writing them again from the redo log");
             // The newer one with it, for what it revokes.
-            let newer = inner.current.as_ref().map(|current| current.file.path().to_owned());
-            let generations: Vec<_> = [settling.path.clone()].into_iter().chain(newer).collect();
-            apply::apply(&generations, &self.root, &self.files, |_| true)?;
+            apply::apply(&inner.paths(), &self.root, &self.files, |_| true)?;
         }
         // Durably: what is noted there is revoked by nobody any more.
-        self.files.remove(&settling.path)?;
+        self.files.remove(&path)?;
         inner.settling = None;
         self.files.sync_dir(&self.dir)
     }
 
-    fn current<'a>(
-        &self,
-        current: &'a mut Option<Generation>,
-        next_number: &mut u64,
-    ) -> Result<&'a mut Generation, StorageError> {
-        if current.is_none() {
-            let file = self.files.create(self.dir.join(format!("{next_number:020}.{EXTENSION}")))?;
-            self.files.sync_dir(&self.dir)?;
-            *next_number += 1;
-            *current = Some(Generation { file, end: 0, allocated: 0, is_broken: false, live: Live::new() });
-        }
-        current.as_mut().ok_or(StorageError::Closed)
+    /// Writes the frame that was built into the present generation, which begins when there is none.
+    fn write_frame<'a>(&self, inner: &'a mut Inner) -> Result<&'a mut Generation, StorageError> {
+        let Inner { current, next_number, frame, .. } = inner;
+        let generation = match current {
+            Some(generation) => generation,
+            None => {
+                let file = self.files.create(self.dir.join(format!("{next_number:020}.{EXTENSION}")))?;
+                self.files.sync_dir(&self.dir)?;
+                *next_number += 1;
+                current.insert(Generation { file, end: 0, allocated: 0, is_broken: false, live: Live::new() })
+            }
+        };
+        generation.append(frame.finish()?)?;
+        Ok(generation)
     }
 }
 
 impl Inner {
+    /// The files of the generations, the older first.
+    fn paths(&self) -> Vec<PathBuf> {
+        let settling = self.settling.as_ref().map(|settling| settling.path.clone());
+        let current = self.current.as_ref().map(|current| current.file.path().to_owned());
+        settling.into_iter().chain(current).collect()
+    }
+
     fn mend(&mut self, files: &Files) -> Result<(), StorageError> {
         match self.current.as_mut().filter(|generation| generation.is_broken) {
             Some(generation) => generation.mend(files),
@@ -242,10 +246,6 @@ impl Generation {
         self.is_broken = false;
         Ok(())
     }
-}
-
-fn path_of(tail: &Tail<'_>) -> String {
-    format!("{}/{}", tail.partition, tail.name)
 }
 
 const EXTENSION: &str = "redo";
