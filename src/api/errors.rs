@@ -175,6 +175,13 @@ impl KafkaError for GroupError {
             Self::NonEmptyGroup => ResponseError::NonEmptyGroup,
             Self::GroupSubscribedToTopic => ResponseError::GroupSubscribedToTopic,
             Self::OffsetMetadataTooLarge => ResponseError::OffsetMetadataTooLarge,
+            Self::InvalidRequest => ResponseError::InvalidRequest,
+            Self::UnsupportedVersion => ResponseError::UnsupportedVersion,
+            Self::FencedMemberEpoch => ResponseError::FencedMemberEpoch,
+            Self::UnreleasedInstanceId => ResponseError::UnreleasedInstanceId,
+            Self::UnsupportedAssignor => ResponseError::UnsupportedAssignor,
+            Self::StaleMemberEpoch => ResponseError::StaleMemberEpoch,
+            Self::InvalidRegularExpression => ResponseError::InvalidRegularExpression,
         }
     }
 }

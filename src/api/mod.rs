@@ -65,9 +65,13 @@ pub fn find(key: ApiKey) -> Option<&'static Api> {
 pub fn frame_bytes_max(api_key: i16, request_bytes_max: u32) -> u32 {
     let limit = match ApiKey::try_from(api_key) {
         Ok(ApiKey::Produce) => request_bytes_max,
-        Ok(ApiKey::Metadata | ApiKey::DescribeConfigs | ApiKey::DescribeGroups | ApiKey::FindCoordinator) => {
-            ASKING_FRAME_BYTES_MAX
-        }
+        Ok(
+            ApiKey::Metadata
+            | ApiKey::DescribeConfigs
+            | ApiKey::DescribeGroups
+            | ApiKey::ConsumerGroupDescribe
+            | ApiKey::FindCoordinator,
+        ) => ASKING_FRAME_BYTES_MAX,
         _ => CONTROL_FRAME_BYTES_MAX,
     };
     limit.min(request_bytes_max)
@@ -110,6 +114,14 @@ pub static APIS: &[Api] = &[
     ),
     Api::new(ApiKey::OffsetDelete, "OffsetDelete", 0, 0, handlers::offset_delete::handle),
     Api::new(ApiKey::DescribeCluster, "DescribeCluster", 0, 2, handlers::describe_cluster::handle),
+    Api::new(
+        ApiKey::ConsumerGroupHeartbeat,
+        "ConsumerGroupHeartbeat",
+        0,
+        1,
+        handlers::consumer_group_heartbeat::handle,
+    ),
+    Api::new(ApiKey::ConsumerGroupDescribe, "ConsumerGroupDescribe", 0, 1, handlers::consumer_group_describe::handle),
     Api::new(
         ApiKey::DescribeTopicPartitions,
         "DescribeTopicPartitions",

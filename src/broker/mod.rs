@@ -23,7 +23,7 @@ use crate::{
     coordinator::Coordinator,
     log::PartitionLog,
     metrics::Metrics,
-    model::GroupState,
+    model::{GroupState, Topics},
     storage::{CoordinatorStorage, StorageError, Volume},
 };
 
@@ -109,6 +109,11 @@ impl Broker {
     /// The catalogue as it is now.
     pub fn topics(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.catalog.snapshot()
+    }
+
+    /// The same for the coordinator, which knows topics by what they are to groups.
+    pub fn topics_of_groups(&self) -> Arc<dyn Topics> {
+        self.catalog.snapshot().clone()
     }
 
     pub fn coordinator(&self) -> &Arc<Coordinator> {

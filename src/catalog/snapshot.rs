@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::model::{TopicId, TopicName};
+use crate::model::{TopicId, TopicName, TopicShape, Topics};
 
 use super::CatalogError;
 
@@ -50,6 +50,8 @@ pub struct Snapshot {
     /// Names that have a `.` or `_`, by what they become in a metric's name.
     by_metric_name: HashMap<String, TopicName>,
     partitions_total: i64,
+    /// Counts changes.
+    version: u64,
 }
 
 impl Snapshot {
@@ -85,6 +87,7 @@ impl Snapshot {
     }
 
     pub(super) fn insert(&mut self, topic: Arc<Topic>) {
+        self.version += 1;
         self.partitions_total += i64::from(topic.partitions);
         if let Some(metric_name) = metric_name(&topic.name) {
             self.by_metric_name.insert(metric_name, topic.name.clone());
@@ -100,12 +103,31 @@ impl Snapshot {
 
     pub(super) fn remove(&mut self, id: TopicId) -> Option<Arc<Topic>> {
         let topic = self.by_id.remove(&id)?;
+        self.version += 1;
         self.by_name.remove(&topic.name);
         if let Some(metric_name) = metric_name(&topic.name) {
             self.by_metric_name.remove(&metric_name);
         }
         self.partitions_total -= i64::from(topic.partitions);
         Some(topic)
+    }
+}
+
+impl Topics for Snapshot {
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn shape(&self, name: &str) -> Option<TopicShape> {
+        self.topic(name).map(|topic| TopicShape { id: topic.id, partitions: topic.partitions })
+    }
+
+    fn name(&self, id: TopicId) -> Option<TopicName> {
+        self.topic_by_id(id).map(|topic| topic.name.clone())
+    }
+
+    fn names(&self) -> Box<dyn Iterator<Item = &TopicName> + '_> {
+        Box::new(self.by_name.keys())
     }
 }
 

@@ -10,8 +10,8 @@ use super::{
     error::ConfigError,
     load::Layers,
     settings::{
-        BrokerSettings, CleanerSettings, Durability, FetchPastEnd, FetchSettings, GroupSettings, LogSettings,
-        NetSettings, Settings, StorageKind,
+        BrokerSettings, CleanerSettings, ConsumerGroupSettings, Durability, FetchPastEnd, FetchSettings, GroupSettings,
+        LogSettings, NetSettings, Settings, StorageKind,
     },
 };
 
@@ -104,6 +104,19 @@ fn groups(values: &Values<'_>) -> Result<GroupSettings, ConfigError> {
         offset_metadata_bytes_max: values.number("offset.metadata.max.bytes")?,
         offsets_retention: Duration::from_secs(retention_minutes.saturating_mul(60)),
         offsets_retention_check: values.millis("offsets.retention.check.interval.ms")?,
+        consumer: consumer_groups(values)?,
+    })
+}
+
+fn consumer_groups(values: &Values<'_>) -> Result<ConsumerGroupSettings, ConfigError> {
+    let policy = values.parsed("group.consumer.migration.policy", |policy| Some(policy.to_owned()))?;
+    Ok(ConsumerGroupSettings {
+        session_timeout: values.millis("group.consumer.session.timeout.ms")?,
+        heartbeat_interval: values.millis("group.consumer.heartbeat.interval.ms")?,
+        size_max: values.number("group.consumer.max.size")?,
+        assignors: values.list("group.consumer.assignors")?,
+        upgrades: matches!(policy.as_str(), "bidirectional" | "upgrade"),
+        downgrades: matches!(policy.as_str(), "bidirectional" | "downgrade"),
     })
 }
 
@@ -156,6 +169,13 @@ impl<'a> Values<'a> {
         }
     }
 
+    fn list(&self, name: &str) -> Result<Vec<String>, ConfigError> {
+        match self.layers.value(name) {
+            Some(Value::List(items)) => Ok(items),
+            _ => Err(self.misfit(name)),
+        }
+    }
+
     fn boolean(&self, name: &str) -> Result<bool, ConfigError> {
         match self.layers.value(name) {
             Some(Value::Boolean(value)) => Ok(value),
@@ -197,6 +217,8 @@ impl<'a> Values<'a> {
 /// Pairs of which the first must not be larger.
 const ORDERED: &[(&str, &str)] = &[
     ("group.min.session.timeout.ms", "group.max.session.timeout.ms"),
+    // A member that heartbeats as it is told would be thrown out.
+    ("group.consumer.heartbeat.interval.ms", "group.consumer.session.timeout.ms"),
     // A request that never fits into the budget would wait for ever.
     ("socket.request.max.bytes", "queued.max.request.bytes"),
     ("num.partitions", "max.partitions"),

@@ -113,6 +113,24 @@ pub struct GroupSettings {
     pub offsets_retention: Duration,
     /// `offsets.retention.check.interval.ms`
     pub offsets_retention_check: Duration,
+    pub consumer: ConsumerGroupSettings,
+}
+
+/// Groups of the consumer protocol (KIP-848).
+#[derive(Clone, Debug)]
+pub struct ConsumerGroupSettings {
+    /// `group.consumer.session.timeout.ms`
+    pub session_timeout: Duration,
+    /// `group.consumer.heartbeat.interval.ms`
+    pub heartbeat_interval: Duration,
+    /// `group.consumer.max.size`
+    pub size_max: usize,
+    /// `group.consumer.assignors`
+    pub assignors: Vec<String>,
+    /// `group.consumer.migration.policy`: whether classic groups with members may become groups of the consumer protocol.
+    pub upgrades: bool,
+    /// And the other way round.
+    pub downgrades: bool,
 }
 
 /// Upkeep of partition logs; what topics configure is in [`TopicDefaults`].

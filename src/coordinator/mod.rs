@@ -29,7 +29,7 @@ use self::{
 use crate::{
     clock::Clock,
     config::GroupSettings,
-    model::{GroupId, TopicId, TopicName},
+    model::{GroupId, TopicId, TopicName, Topics},
     storage::{CoordinatorStorage, ShardId, StorageError, shard_of},
 };
 
@@ -80,11 +80,12 @@ impl Coordinator {
     pub fn join(
         &self,
         request: JoinRequest,
+        topics: Arc<dyn Topics>,
     ) -> impl Future<Output = Result<JoinReply, JoinError>> + Send + 'static + use<> {
         let member_id = Arc::clone(&request.member_id);
         // Only a member without an id needs one; randomness costs a system call.
         let uuid = if member_id.is_empty() { self.clock.uuid() } else { uuid::Uuid::nil() };
-        let reply = self.request(Request::Join(request, uuid));
+        let reply = self.request(Request::Join(request, uuid, topics));
         async move {
             match reply.await {
                 Ok(Reply::Join(result)) => result,
@@ -110,6 +111,44 @@ impl Coordinator {
     ) -> impl Future<Output = Result<(), GroupError>> + Send + 'static + use<> {
         let reply = self.request(Request::Heartbeat(request));
         only(reply, |reply| if let Reply::Heartbeat(result) = reply { Some(result) } else { None })
+    }
+
+    /// ConsumerGroupHeartbeat.
+    pub fn consumer_heartbeat(
+        &self,
+        request: ConsumerHeartbeatRequest,
+        topics: Arc<dyn Topics>,
+    ) -> impl Future<Output = Result<ConsumerHeartbeatReply, Refusal>> + Send + 'static + use<> {
+        let uuid = if request.member_id.is_empty() { self.clock.uuid() } else { uuid::Uuid::nil() };
+        let reply = self.request(Request::ConsumerHeartbeat(Box::new(request), uuid, topics));
+        async move {
+            match reply.await? {
+                Reply::ConsumerHeartbeat(result) => result,
+                _ => Err(GroupError::NotCoordinator.into()),
+            }
+        }
+    }
+
+    /// ConsumerGroupDescribe, in the order asked.
+    pub fn describe_consumer(
+        &self,
+        group_ids: Vec<GroupId>,
+        topics: &Arc<dyn Topics>,
+    ) -> impl Future<Output = Vec<(GroupId, Result<DescribedConsumerGroup, Refusal>)>> + Send + 'static + use<> {
+        let one = |group_id: GroupId| {
+            let request = Request::DescribeConsumer(vec![Arc::clone(&group_id)], Arc::clone(topics));
+            let reply = ask(self.shard_of(&group_id), Ask::Request(request));
+            let described =
+                only(reply, |reply| if let Reply::DescribeConsumer(result) = reply { Some(result) } else { None });
+            async move {
+                let first = match described.await {
+                    Ok(groups) => groups.into_iter().next(),
+                    Err(error) => Some(Err(error.into())),
+                };
+                (group_id, first.unwrap_or_else(|| Err(GroupError::NotCoordinator.into())))
+            }
+        };
+        join_all(group_ids.into_iter().map(one).collect::<Vec<_>>())
     }
 
     /// LeaveGroup; one result a member, in their order.
@@ -321,6 +360,13 @@ fn machine_config(settings: &GroupSettings) -> Config {
         size_max: settings.size_max,
         offset_metadata_max: settings.offset_metadata_bytes_max,
         offsets_retention_ms: i64::try_from(settings.offsets_retention.as_millis()).unwrap_or(i64::MAX),
+        consumer: ConsumerConfig {
+            session_timeout_ms: millis(settings.consumer.session_timeout),
+            heartbeat_interval_ms: i32::try_from(settings.consumer.heartbeat_interval.as_millis()).unwrap_or(i32::MAX),
+            size_max: settings.consumer.size_max,
+            assignors: settings.consumer.assignors.iter().filter_map(|name| Assignor::named(name)).collect(),
+            migration: Migration { upgrades: settings.consumer.upgrades, downgrades: settings.consumer.downgrades },
+        },
     }
 }
 

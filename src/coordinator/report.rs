@@ -15,6 +15,11 @@ pub(super) fn notice(shard: u16, counters: &Counters, notice: &Notice) {
             Counters::add(&counters.rebalances_completed, 1);
             debug!(shard, group = %group, generation, members, "rebalance completed");
         }
+        Notice::TargetAssigned { group, epoch, members } => {
+            Counters::add(&counters.rebalances_completed, 1);
+            debug!(shard, group = %group, epoch, members, "target assigned");
+        }
+        Notice::ProtocolChanged { group, to } => info!(shard, group = %group, to, "group changes its protocol"),
         Notice::MemberRemoved { group, member, reason } => {
             Counters::add(&counters.members_removed, 1);
             debug!(shard, group = %group, member = %member, reason, "member removed");
@@ -43,7 +48,10 @@ pub(super) fn record(shard: u16, record: &CoordinatorRecord) {
         }
         CoordinatorRecord::Group { group, value } => {
             let (state, generation, members) = match value {
-                Some(value) => (value.state.as_str(), value.generation, value.members.len()),
+                Some(value) => {
+                    let consumers = value.consumer.as_ref().map_or(0, |consumer| consumer.members.len());
+                    (value.state.as_str(), value.generation, value.members.len() + consumers)
+                }
                 None => ("Dead", -1, 0),
             };
             debug!(shard, group = %group, state, generation, members, "group state changes");

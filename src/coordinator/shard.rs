@@ -166,8 +166,11 @@ impl Shard {
         match message {
             Message::Ask { ask: Ask::Request(request), answer } => self.request(request, answer, now).await,
             Message::Ask { ask: Ask::FetchOffsets(request), answer } => {
-                if self.machine.is_none() {
+                let Some(machine) = &self.machine else {
                     return refuse(answer, GroupError::CoordinatorLoadInProgress);
+                };
+                if let Err(error) = machine.validate_fetch(&request) {
+                    return refuse(answer, error);
                 }
                 self.batch.read.insert(Arc::clone(&request.group_id));
                 self.batch.reads.push((request, answer));
@@ -204,8 +207,14 @@ impl Shard {
         self.next_token = self.next_token.wrapping_add(1);
         self.waiting.insert(token, answer);
         // A member's reply that shows nothing unstored need not wait for the records of other groups.
-        let of_member =
-            matches!(request, Request::Join(..) | Request::Sync(_) | Request::Heartbeat(_) | Request::Leave(_));
+        let of_member = matches!(
+            request,
+            Request::Join(..)
+                | Request::Sync(_)
+                | Request::Heartbeat(_)
+                | Request::Leave(_)
+                | Request::ConsumerHeartbeat(..)
+        );
         let stored = group_id.as_ref().is_some_and(|group_id| !self.batch.changed.contains(group_id));
         let shows_stored_state = self.batch.records.is_empty() || (of_member && stored);
         let out = machine.step(Event::Request(token, request), now);
@@ -334,7 +343,8 @@ impl Shard {
 
     /// Stores the batch, then lets its replies out and does its reads.
     async fn flush(&mut self) {
-        let Batch { records, replies, reads, .. } = std::mem::take(&mut self.batch);
+        let Batch { mut records, replies, reads, .. } = std::mem::take(&mut self.batch);
+        keep_last_states(&mut records);
         if !records.is_empty() {
             let is_commit =
                 |record: &&CoordinatorRecord| matches!(record, CoordinatorRecord::Offset { value: Some(_), .. });
@@ -444,7 +454,7 @@ async fn fetch_offsets(
     storage: &dyn CoordinatorStorage,
     request: FetchOffsetsRequest,
 ) -> Result<FetchedOffsets, GroupError> {
-    let FetchOffsetsRequest { group_id, partitions } = request;
+    let FetchOffsetsRequest { group_id, partitions, member: _ } = request;
     let failed = |error: StorageError| {
         warn!(group = %group_id, %error, "cannot read offsets");
         GroupError::NotCoordinator
@@ -466,6 +476,21 @@ async fn fetch_offsets(
         fetched.push((partition, value));
     }
     Ok(fetched)
+}
+
+/// Of the states that a group went through in one batch only the last is stored.
+fn keep_last_states(records: &mut Vec<CoordinatorRecord>) {
+    let is_state = |record: &&CoordinatorRecord| matches!(record, CoordinatorRecord::Group { .. });
+    if records.iter().filter(is_state).nth(1).is_none() {
+        return;
+    }
+    let mut seen: HashSet<GroupId> = HashSet::new();
+    records.reverse();
+    records.retain(|record| match record {
+        CoordinatorRecord::Group { group, .. } => seen.insert(Arc::clone(group)),
+        CoordinatorRecord::Offset { .. } => true,
+    });
+    records.reverse();
 }
 
 /// Answers with an error; true, because the shard goes on.

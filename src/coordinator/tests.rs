@@ -14,7 +14,8 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     clock::{MockClock, SystemClock},
-    model::{CoordinatorRecord, GroupMetadata, GroupState, OffsetMetadata, TopicId, TopicPartition},
+    config::ConsumerGroupSettings,
+    model::{CoordinatorRecord, GroupMetadata, GroupState, OffsetMetadata, TopicId, TopicPartition, TopicShape},
     storage::{GroupStorage, OffsetStorage, StorageSize},
 };
 
@@ -135,6 +136,14 @@ fn settings() -> GroupSettings {
         offset_metadata_bytes_max: 4096,
         offsets_retention: Duration::from_secs(1000),
         offsets_retention_check: Duration::from_secs(10),
+        consumer: ConsumerGroupSettings {
+            session_timeout: Duration::from_secs(45),
+            heartbeat_interval: Duration::from_secs(5),
+            size_max: 100,
+            assignors: vec!["uniform".to_owned()],
+            upgrades: true,
+            downgrades: true,
+        },
     }
 }
 
@@ -181,6 +190,10 @@ fn heartbeat(group: &str, member_id: &str, generation: i32) -> HeartbeatRequest 
     HeartbeatRequest { group_id: group.into(), generation, member_id: member_id.into(), group_instance_id: None }
 }
 
+fn no_topics() -> Arc<dyn Topics> {
+    Arc::new(BTreeMap::<TopicName, TopicShape>::new())
+}
+
 fn commit(group: &str, member_id: &str, generation: i32, offset: i64) -> CommitRequest {
     let partition = PartitionCommit {
         partition: TopicPartition::new("t", 0),
@@ -195,13 +208,18 @@ fn commit(group: &str, member_id: &str, generation: i32, offset: i64) -> CommitR
         generation,
         member_id: member_id.into(),
         group_instance_id: None,
+        knows_member_epochs: true,
         retention_ms: None,
         partitions: vec![partition],
     }
 }
 
 fn fetch(group: &str) -> FetchOffsetsRequest {
-    FetchOffsetsRequest { group_id: group.into(), partitions: Some(vec![TopicPartition::new("t", 0)]) }
+    FetchOffsetsRequest {
+        group_id: group.into(),
+        partitions: Some(vec![TopicPartition::new("t", 0)]),
+        member: MemberEpoch::default(),
+    }
 }
 
 /// The one offset that the tests commit.
@@ -214,7 +232,7 @@ fn deleted(topic: &str, id: u128) -> (TopicName, TopicId) {
 }
 
 async fn stable(coordinator: &Coordinator, group: &str) -> JoinReply {
-    let joined = coordinator.join(join(group, "")).await.unwrap();
+    let joined = coordinator.join(join(group, ""), no_topics()).await.unwrap();
     assert_eq!(coordinator.sync(sync(group, &joined)).await.unwrap().assignment, "all");
     joined
 }
@@ -226,7 +244,7 @@ async fn a_group_lives_through_join_sync_heartbeat_commit_and_leave() {
     assert_eq!(coordinator.heartbeat(heartbeat("g", &joined.member_id, 1)).await, Ok(()));
     coordinator.commit_offsets(commit("g", &joined.member_id, 1, 5)).await.unwrap();
     assert_eq!(offset(coordinator.fetch_offsets(fetch("g")).await), Some(5));
-    let all = FetchOffsetsRequest { group_id: "g".into(), partitions: None };
+    let all = FetchOffsetsRequest { group_id: "g".into(), partitions: None, member: MemberEpoch::default() };
     assert_eq!(coordinator.fetch_offsets(all).await.unwrap().len(), 1);
     let members = vec![LeavingMember { member_id: joined.member_id, group_instance_id: None }];
     let left = coordinator.leave(LeaveRequest { group_id: "g".into(), members }).await.unwrap();
@@ -240,7 +258,7 @@ async fn a_group_lives_through_join_sync_heartbeat_commit_and_leave() {
 async fn a_group_that_has_nothing_has_no_offsets_and_no_error() {
     let (_, coordinator) = start().await;
     assert_eq!(coordinator.fetch_offsets(fetch("g")).await, Ok(vec![(TopicPartition::new("t", 0), None)]));
-    let all = FetchOffsetsRequest { group_id: "g".into(), partitions: None };
+    let all = FetchOffsetsRequest { group_id: "g".into(), partitions: None, member: MemberEpoch::default() };
     assert_eq!(coordinator.fetch_offsets(all).await, Ok(vec![]));
 }
 
@@ -284,7 +302,7 @@ async fn what_waits_is_stored_in_one_append() {
 #[tokio::test]
 async fn an_assignment_is_answered_when_it_is_stored() {
     let (storage, coordinator) = start().await;
-    let joined = coordinator.join(join("g", "")).await.unwrap();
+    let joined = coordinator.join(join("g", ""), no_topics()).await.unwrap();
     assert_eq!(storage.groups.lock()["g"].state, GroupState::CompletingRebalance, "stored before the join's answer");
     let held = storage.gate.0.acquire().await.unwrap();
     let mut answer = Box::pin(coordinator.sync(sync("g", &joined)));
@@ -330,7 +348,7 @@ async fn a_failed_append_is_an_error_to_retry_and_changes_nothing() {
 async fn a_generation_that_could_not_be_stored_was_never_given_out() {
     let (storage, coordinator) = start().await;
     storage.fails.store(true, Ordering::SeqCst);
-    let refused = coordinator.join(join("g", "")).await.unwrap_err();
+    let refused = coordinator.join(join("g", ""), no_topics()).await.unwrap_err();
     assert_eq!(refused.error, GroupError::CoordinatorNotAvailable);
     storage.fails.store(false, Ordering::SeqCst);
     let group = coordinator.describe(vec!["g".into()]).await.remove(0).1.unwrap();
@@ -341,7 +359,7 @@ async fn a_generation_that_could_not_be_stored_was_never_given_out() {
 async fn joins_that_wait_when_a_shard_begins_anew_are_sent_back() {
     let (storage, coordinator) = start().await;
     let joined = stable(&coordinator, "g").await;
-    let waiting = coordinator.join(join("g", ""));
+    let waiting = coordinator.join(join("g", ""), no_topics());
     storage.fails.store(true, Ordering::SeqCst);
     let _ = coordinator.commit_offsets(commit("g", &joined.member_id, 1, 6)).await.unwrap_err();
     assert_eq!(waiting.await.unwrap_err().error, GroupError::NotCoordinator);
@@ -406,7 +424,7 @@ async fn a_heartbeat_does_not_wait_for_the_records_of_another_group() {
 #[tokio::test]
 async fn sessions_expire_by_the_clock_alone() {
     let (storage, coordinator) = start().await;
-    let joined = coordinator.join(JoinRequest { session_timeout_ms: 50, ..join("g", "") }).await.unwrap();
+    let joined = coordinator.join(JoinRequest { session_timeout_ms: 50, ..join("g", "") }, no_topics()).await.unwrap();
     coordinator.sync(sync("g", &joined)).await.unwrap();
     tokio::time::timeout(Duration::from_secs(5), async {
         while storage.groups.lock()["g"].state != GroupState::Empty {
@@ -536,10 +554,10 @@ async fn a_full_mailbox_answers_at_once() {
 async fn shutdown_stores_what_was_asked_and_sends_waiting_joins_away() {
     let (storage, coordinator) = start().await;
     let joined = stable(&coordinator, "g").await;
-    let waiting = coordinator.join(join("g", ""));
+    let waiting = coordinator.join(join("g", ""), no_topics());
     coordinator.begin_shutdown();
     assert_eq!(waiting.await.unwrap_err().error, GroupError::NotCoordinator);
-    let late = coordinator.join(join("g", "")).await.unwrap_err();
+    let late = coordinator.join(join("g", ""), no_topics()).await.unwrap_err();
     assert_eq!(late.error, GroupError::NotCoordinator);
     let committed = coordinator.commit_offsets(commit("g", &joined.member_id, 1, 5));
     coordinator.shutdown().await;

@@ -1,11 +1,11 @@
-//! A completed generation of a classic group: what outlives the process.
+//! A group as it is stored: what outlives the process.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::ids::GroupId;
+use super::{consumer_group::ConsumerGroupMetadata, ids::GroupId};
 
 /// States of a classic group (`org.apache.kafka.coordinator.group.classic.ClassicGroupState`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -46,7 +46,8 @@ pub struct MemberMetadata {
     pub assignment: Base64Bytes,
 }
 
-/// Everything of a classic group that a restart must bring back.
+/// Everything of a group that a restart must bring back: a completed generation of a classic one, or the whole of one of
+/// the consumer protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupMetadata {
     pub group_id: GroupId,
@@ -54,12 +55,40 @@ pub struct GroupMetadata {
     pub protocol_type: String,
     /// The protocol that the generation selected; none while the group is empty.
     pub protocol: Option<String>,
+    /// The group's epoch in the consumer protocol.
     pub generation: i32,
     pub leader: Option<Arc<str>>,
+    /// Only ever Empty or Stable in the consumer protocol.
     pub state: GroupState,
     /// Milliseconds since the epoch of the last change of state; offset retention counts from it.
     pub state_timestamp_ms: i64,
+    /// Members of a classic group.
     pub members: Vec<MemberMetadata>,
+    /// What makes it a group of the consumer protocol (KIP-848); none for a classic one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<ConsumerGroupMetadata>,
+}
+
+impl GroupMetadata {
+    /// A group of the consumer protocol.
+    pub fn of_consumers(
+        group_id: &GroupId,
+        epoch: i32,
+        consumer: ConsumerGroupMetadata,
+        state_timestamp_ms: i64,
+    ) -> Self {
+        Self {
+            group_id: Arc::clone(group_id),
+            protocol_type: "consumer".to_owned(),
+            protocol: None,
+            generation: epoch,
+            leader: None,
+            state: if consumer.members.is_empty() { GroupState::Empty } else { GroupState::Stable },
+            state_timestamp_ms,
+            members: Vec::new(),
+            consumer: Some(consumer),
+        }
+    }
 }
 
 /// Opaque bytes that are written as base64 in JSON.

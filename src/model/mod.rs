@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod chunk;
+pub mod consumer_group;
 pub mod group;
 pub mod ids;
 pub mod offsets;
@@ -10,6 +11,9 @@ pub mod record;
 pub mod topic_name;
 
 pub use chunk::{Chunk, FileRange, Records};
+pub use consumer_group::{
+    ClassicMember, ConsumerGroupMetadata, ConsumerMember, MemberState, Partitions, TopicShape, Topics,
+};
 pub use group::{GroupMetadata, GroupState, MemberMetadata};
 pub use ids::{GroupId, TopicId, TopicName, TopicPartition};
 pub use offsets::OffsetMetadata;

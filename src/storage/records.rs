@@ -234,6 +234,7 @@ mod tests {
                 protocols: vec![("v0".to_owned(), Base64Bytes(Bytes::from_static(&[0, 255, 7])))],
                 assignment: Base64Bytes(Bytes::from_static(b"\xff\x00")),
             }],
+            consumer: None,
         }
     }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
-        alter_configs_request, create_partitions_request as create_partitions, create_topics_request as create_topics,
+        alter_configs_request, consumer_group_heartbeat_request as consumer_heartbeat,
+        create_partitions_request as create_partitions, create_topics_request as create_topics,
         delete_records_request as delete_records, delete_topics_request::DeleteTopicState, describe_configs_request,
         describe_log_dirs_request, describe_topic_partitions_request as describe_topic_partitions,
         fetch_request as fetch, incremental_alter_configs_request as incremental,
@@ -20,7 +21,7 @@ use kafka_protocol::{
 use uuid::Uuid;
 
 /// What kafka-protocol decodes of what is served; its `VERSIONS` say more for some.
-pub const SERVED: [(ApiKey, i16, i16); 28] = [
+pub const SERVED: [(ApiKey, i16, i16); 30] = [
     (ApiKey::Produce, 3, 13),
     (ApiKey::Fetch, 4, 18),
     (ApiKey::ListOffsets, 1, 10),
@@ -49,6 +50,8 @@ pub const SERVED: [(ApiKey, i16, i16); 28] = [
     (ApiKey::OffsetDelete, 0, 0),
     (ApiKey::DescribeCluster, 0, 2),
     (ApiKey::DescribeTopicPartitions, 0, 0),
+    (ApiKey::ConsumerGroupHeartbeat, 0, 1),
+    (ApiKey::ConsumerGroupDescribe, 0, 1),
 ];
 
 /// Each API with each version that kafka-protocol decodes.
@@ -102,6 +105,14 @@ macro_rules! with_request_type {
             }
             ApiKey::SyncGroup => {
                 type $request = kafka_protocol::messages::SyncGroupRequest;
+                $body
+            }
+            ApiKey::ConsumerGroupHeartbeat => {
+                type $request = kafka_protocol::messages::ConsumerGroupHeartbeatRequest;
+                $body
+            }
+            ApiKey::ConsumerGroupDescribe => {
+                type $request = kafka_protocol::messages::ConsumerGroupDescribeRequest;
                 $body
             }
             ApiKey::DescribeGroups => {
@@ -194,6 +205,8 @@ pub fn random_body(api_key: ApiKey, version: i16, r: &mut Random) -> Bytes {
         ApiKey::Heartbeat => r.heartbeat(),
         ApiKey::LeaveGroup => r.leave_group(),
         ApiKey::SyncGroup => r.sync_group(),
+        ApiKey::ConsumerGroupHeartbeat => r.consumer_group_heartbeat(),
+        ApiKey::ConsumerGroupDescribe => r.consumer_group_describe(),
         ApiKey::DescribeGroups => r.describe_groups(),
         ApiKey::ListGroups => r.list_groups(),
         ApiKey::ApiVersions => r.api_versions(),
@@ -576,6 +589,38 @@ impl Random {
             .with_protocol_type(self.maybe_from(5, Self::text))
             .with_protocol_name(self.maybe_from(5, Self::text))
             .with_assignments(assignments)
+            .with_unknown_tagged_fields(self.tags(0));
+        self.encode(&request)
+    }
+
+    fn consumer_group_heartbeat(&mut self) -> Bytes {
+        let owned = self.maybe(|r| {
+            r.list(|r| {
+                consumer_heartbeat::TopicPartitions::default()
+                    .with_topic_id(r.uuid())
+                    .with_partitions(r.list(Self::i32))
+                    .with_unknown_tagged_fields(r.tags(0))
+            })
+        });
+        let request = ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(self.group())
+            .with_member_id(self.text())
+            .with_member_epoch(self.i32())
+            .with_instance_id(self.maybe(Self::text))
+            .with_rack_id(self.maybe(Self::text))
+            .with_rebalance_timeout_ms(self.i32())
+            .with_subscribed_topic_names(self.maybe(|r| r.list(Self::topic)))
+            .with_subscribed_topic_regex(self.maybe_from(1, Self::text))
+            .with_server_assignor(self.maybe(Self::text))
+            .with_topic_partitions(owned)
+            .with_unknown_tagged_fields(self.tags(0));
+        self.encode(&request)
+    }
+
+    fn consumer_group_describe(&mut self) -> Bytes {
+        let request = ConsumerGroupDescribeRequest::default()
+            .with_group_ids(self.list(Self::group))
+            .with_include_authorized_operations(self.bool())
             .with_unknown_tagged_fields(self.tags(0));
         self.encode(&request)
     }

@@ -23,6 +23,7 @@ pub fn empty(id: &str) -> GroupMetadata {
         state: GroupState::Empty,
         state_timestamp_ms: 0,
         members: Vec::new(),
+        consumer: None,
     }
 }
 

@@ -40,6 +40,8 @@ fn every_listed_version_is_answered() {
     walk.answers(&OffsetDeleteRequest::default());
     walk.answers(&DescribeClusterRequest::default());
     walk.answers(&DescribeTopicPartitionsRequest::default().with_cursor(None));
+    walk.answers(&ConsumerGroupHeartbeatRequest::default());
+    walk.answers(&ConsumerGroupDescribeRequest::default());
     if !gateway.is_kafka() {
         let mut listed: Vec<_> = gateway.connect().api_versions().api_keys.iter().map(|api| api.api_key).collect();
         listed.sort_unstable();

@@ -1,11 +1,16 @@
 //! ApiVersions v0–4: what this gateway speaks. KIP-511 (v3: client software name, flexible), KIP-584 (features).
 //!
 //! Any version is answered: one that is too new gets UNSUPPORTED_VERSION in a version 0 body with our own ranges, which
-//! is how clients find out what to use. Finalized features are empty: nothing that a feature level switches exists yet.
+//! is how clients find out what to use. Of the features that Kafka switches by level there is one, `group.version` (KIP-848),
+//! which is always on.
 
 use kafka_protocol::{
     ResponseError,
-    messages::{ApiVersionsRequest, ApiVersionsResponse, api_versions_response::ApiVersion},
+    messages::{
+        ApiVersionsRequest, ApiVersionsResponse,
+        api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey},
+    },
+    protocol::StrBytes,
 };
 
 use crate::api::{APIS, Handled, Request};
@@ -37,7 +42,17 @@ fn supported() -> ApiVersionsResponse {
                 .with_max_version(api.max)
         })
         .collect();
-    ApiVersionsResponse::default().with_api_keys(api_keys).with_finalized_features_epoch(0)
+    let (name, level) = GROUP_VERSION;
+    let supported = SupportedFeatureKey::default().with_name(StrBytes::from_static_str(name)).with_max_version(level);
+    let finalized = FinalizedFeatureKey::default()
+        .with_name(StrBytes::from_static_str(name))
+        .with_min_version_level(level)
+        .with_max_version_level(level);
+    ApiVersionsResponse::default()
+        .with_api_keys(api_keys)
+        .with_supported_features(vec![supported])
+        .with_finalized_features(vec![finalized])
+        .with_finalized_features_epoch(0)
 }
 
 /// `ApiVersionsRequest.SOFTWARE_NAME_VERSION_PATTERN`: `[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?`.
@@ -50,3 +65,5 @@ fn is_software_name(name: &str) -> bool {
 }
 
 const FIRST_VERSION_WITH_CLIENT: i16 = 3;
+/// `GroupVersion.GV_1`
+const GROUP_VERSION: (&str, i16) = ("group.version", 1);

@@ -18,13 +18,13 @@ use crate::{
     model::GroupState,
 };
 
-use super::{AUTHORIZED_OPERATIONS_OMITTED, shared, text};
+use super::{AUTHORIZED_GROUP_OPERATIONS, AUTHORIZED_OPERATIONS_OMITTED, shared, text};
 
 pub fn handle(request: Request) -> Handled {
     let body: DescribeGroupsRequest = request.decode()?;
     let version = request.version;
     let operations = if version >= FIRST_WITH_OPERATIONS && body.include_authorized_operations {
-        GROUP_OPERATIONS
+        AUTHORIZED_GROUP_OPERATIONS
     } else {
         AUTHORIZED_OPERATIONS_OMITTED
     };
@@ -50,7 +50,7 @@ fn respond(
         Err(error) => response.with_group_id(group_id).with_error_code(error.code()),
         Ok(group) if group.state == GroupState::Dead && version >= FIRST_WITH_NOT_FOUND => response
             .with_error_code(ResponseError::GroupIdNotFound.code())
-            .with_error_message(Some(text(format!("Group {} not found.", group_id.as_str()))))
+            .with_error_message(Some(text(why_not_found(&group))))
             .with_group_state(text(group.state.as_str()))
             .with_group_id(group_id),
         Ok(group) => response
@@ -60,6 +60,13 @@ fn respond(
             .with_protocol_data(text(&group.protocol))
             .with_members(group.members.into_iter().map(member).collect())
             .with_authorized_operations(operations),
+    }
+}
+
+fn why_not_found(group: &DescribedGroup) -> String {
+    match group.is_consumer {
+        true => format!("Group {} is not a classic group.", group.group_id),
+        false => format!("Group {} not found.", group.group_id),
     }
 }
 
@@ -75,7 +82,3 @@ fn member(member: DescribedMember) -> DescribedGroupMember {
 
 const FIRST_WITH_OPERATIONS: i16 = 3;
 const FIRST_WITH_NOT_FOUND: i16 = 6;
-
-/// READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS and ALTER_CONFIGS as bits of `AclOperation`: all that a group has, since
-/// there are no ACLs yet.
-const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;

@@ -28,7 +28,8 @@ pub fn handle(request: Request) -> Handled {
         "join"
     );
     let version = request.version;
-    let joined = request.broker().coordinator().join(join_request(&request, body));
+    let broker = request.broker();
+    let joined = broker.coordinator().join(join_request(&request, body), broker.topics_of_groups());
     request.pending(async move { respond(version, joined.await) })
 }
 

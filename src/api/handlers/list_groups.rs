@@ -29,9 +29,6 @@ fn group(group: ListedGroup) -> list_groups_response::ListedGroup {
     list_groups_response::ListedGroup::default()
         .with_group_id(GroupId(text(&group.group_id)))
         .with_protocol_type(text(&group.protocol_type))
-        .with_group_state(text(group.state.as_str()))
-        .with_group_type(text(CLASSIC))
+        .with_group_state(text(group.state))
+        .with_group_type(text(group.group_type))
 }
-
-/// Every group speaks the classic protocol so far.
-const CLASSIC: &str = "classic";

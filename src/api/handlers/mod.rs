@@ -2,6 +2,8 @@
 
 pub mod alter_configs;
 pub mod api_versions;
+pub mod consumer_group_describe;
+pub mod consumer_group_heartbeat;
 pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_groups;
@@ -103,6 +105,9 @@ const AUTHORIZED_TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
 
 /// The same for the cluster.
 const AUTHORIZED_CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
+
+/// The same for a group: READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS and ALTER_CONFIGS.
+const AUTHORIZED_GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 /// What a response says of operations, which only clients that ask are told.
 fn operations_if(asked: bool, allowed: i32) -> i32 {

@@ -1,6 +1,6 @@
 //! OffsetCommit v0–9: stores a group's offsets, durably before it answers. v1 added generation, member and a commit
 //! time, v2 to v4 had a retention of their own (KIP-211 ended it), KIP-320 (v6: leader epoch), KIP-345 (v7: static
-//! members), KIP-848 (v9: GROUP_ID_NOT_FOUND).
+//! members), KIP-848 (v9: GROUP_ID_NOT_FOUND, members of the consumer protocol).
 //!
 //! Versions 0 and 1 left Kafka's schemas; `wire::legacy` has them. Version 0 wrote to ZooKeeper and had no members: here
 //! it is a commit without membership. Topic ids (v10) are not done.
@@ -33,7 +33,7 @@ pub fn handle(request: Request) -> Handled {
     let version = request.version;
     if version >= FIRST_IN_SCHEMA {
         let body: OffsetCommitRequest = request.decode()?;
-        let (commit, asked) = commit_request(body, |_, _| None);
+        let (commit, asked) = commit_request(version, body, |_, _| None);
         if asked.len() > PARTITIONS_MAX {
             return request.ready(&refuse(asked));
         }
@@ -41,8 +41,9 @@ pub fn handle(request: Request) -> Handled {
         return request.pending(async move { respond(version, asked, committed.await) });
     }
     let legacy = decode_offset_commit(version, &request.body)?;
-    let (commit, asked) =
-        commit_request(legacy.request.clone(), |topic, partition| legacy.commit_timestamp_ms(topic, partition));
+    let (commit, asked) = commit_request(version, legacy.request.clone(), |topic, partition| {
+        legacy.commit_timestamp_ms(topic, partition)
+    });
     if asked.len() > PARTITIONS_MAX {
         let response = encode_offset_commit_response(request.correlation_id, &refuse(asked));
         let response = response.map_err(|error| RequestError::Unencodable(error.to_string()));
@@ -58,6 +59,7 @@ pub fn handle(request: Request) -> Handled {
 
 /// The request in the domain, and how its partitions are spread over topics.
 fn commit_request(
+    version: i16,
     body: OffsetCommitRequest,
     commit_timestamp_ms: impl Fn(usize, usize) -> Option<i64>,
 ) -> (CommitRequest, Vec<TopicPartition>) {
@@ -88,6 +90,7 @@ fn commit_request(
         generation: body.generation_id_or_member_epoch,
         member_id: shared(&body.member_id),
         group_instance_id: body.group_instance_id.as_ref().map(shared),
+        knows_member_epochs: version >= FIRST_WITH_MEMBER_EPOCHS,
         retention_ms: (body.retention_time_ms != DEFAULT_RETENTION_MS).then_some(body.retention_time_ms),
         partitions,
     };
@@ -130,7 +133,7 @@ fn by_topic(codes: Vec<(TopicPartition, i16)>) -> OffsetCommitResponse {
 /// Clients before version 9 do not know the error of a group that does not exist.
 fn of_version(version: i16, error: GroupError) -> GroupError {
     match error {
-        GroupError::GroupIdNotFound if version < FIRST_WITH_GROUP_ID_NOT_FOUND => GroupError::IllegalGeneration,
+        GroupError::GroupIdNotFound if version < FIRST_WITH_MEMBER_EPOCHS => GroupError::IllegalGeneration,
         error => error,
     }
 }
@@ -139,7 +142,7 @@ fn of_version(version: i16, error: GroupError) -> GroupError {
 const PARTITIONS_MAX: usize = 100_000;
 
 const FIRST_IN_SCHEMA: i16 = 2;
-const FIRST_WITH_GROUP_ID_NOT_FOUND: i16 = 9;
+const FIRST_WITH_MEMBER_EPOCHS: i16 = 9;
 
 /// `OffsetCommitRequest.DEFAULT_RETENTION_TIME`
 const DEFAULT_RETENTION_MS: i64 = -1;

@@ -24,7 +24,7 @@ use kafka_protocol::{
 use crate::{
     api::{Handled, Outcome, Request, RequestError, errors::KafkaError},
     broker::Broker,
-    coordinator::{FetchOffsetsRequest, FetchedOffsets, GroupError},
+    coordinator::{FetchOffsetsRequest, FetchedOffsets, GroupError, MemberEpoch},
     model::{OffsetMetadata, TopicPartition},
     wire::legacy::{decode_offset_fetch, encode_offset_fetch_response},
 };
@@ -67,7 +67,8 @@ fn fetch_groups(
             ));
         }
         let topics = group.topics.map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)));
-        let fetched = fetch(broker, &group.group_id, topics.map(Iterator::collect));
+        let member = MemberEpoch { member_id: group.member_id.as_ref().map(shared), epoch: group.member_epoch };
+        let fetched = fetch(broker, &group.group_id, topics.map(Iterator::collect), member);
         Either::Right(async move {
             let response = OffsetFetchResponseGroup::default().with_group_id(group.group_id);
             match fetched.await {
@@ -97,7 +98,7 @@ fn fetch_one(
     // Before version 2 there is no place for a group's error but at its partitions.
     let asked: Vec<Topic> = if version < FIRST_WITH_NULL { without_offsets(&topics) } else { Vec::new() };
     let count: usize = topics.iter().flatten().map(|(_, indexes): &(TopicName, Vec<i32>)| indexes.len()).sum();
-    let fetched = (count <= PARTITIONS_MAX).then(|| fetch(broker, &body.group_id, topics));
+    let fetched = (count <= PARTITIONS_MAX).then(|| fetch(broker, &body.group_id, topics, MemberEpoch::default()));
     async move {
         let fetched = match fetched {
             Some(fetched) => fetched.await.map_err(|error| error.code()),
@@ -123,9 +124,10 @@ fn fetch(
     broker: &Broker,
     group_id: &GroupId,
     topics: Option<AskedTopics>,
+    member: MemberEpoch,
 ) -> impl Future<Output = Result<Vec<Topic>, GroupError>> + Send + 'static + use<> {
     let partitions = topics.as_deref().map(|topics| topics.iter().flat_map(partitions).collect());
-    let fetched = broker.fetch_offsets(FetchOffsetsRequest { group_id: shared(group_id), partitions });
+    let fetched = broker.fetch_offsets(FetchOffsetsRequest { group_id: shared(group_id), partitions, member });
     async move {
         let offsets = fetched.await?;
         Ok(match topics {

@@ -3,37 +3,53 @@
 use std::sync::Arc;
 
 use super::{
-    DescribedGroup, DescribedMember, ListRequest, ListedGroup, Machine, StateCounts,
+    AnyGroup, DescribedGroup, DescribedMember, ListRequest, ListedGroup, Machine, StateCounts,
     group::{Group, Member},
 };
 use crate::model::{GroupId, GroupState};
 
 impl Machine {
+    /// Groups of the consumer protocol are not known here, as in Kafka: ConsumerGroupDescribe is for them.
     pub(super) fn describe(&self, group_ids: Vec<GroupId>) -> Vec<DescribedGroup> {
         let describe = |group_id: GroupId| match self.groups.get(&group_id) {
-            Some(group) => group.describe(),
+            Some(AnyGroup::Classic(group)) => group.describe(),
+            Some(AnyGroup::Consumer(_)) => DescribedGroup { is_consumer: true, ..DescribedGroup::dead(group_id) },
             None => DescribedGroup::dead(group_id),
         };
         group_ids.into_iter().map(describe).collect()
     }
 
     pub(super) fn list(&self, request: &ListRequest) -> Vec<ListedGroup> {
-        if !request.wants_classic() {
-            return Vec::new();
-        }
-        let wanted = self.groups.values().filter(|group| request.wants(group.state));
-        let listed = |group: &Group| ListedGroup {
-            group_id: Arc::clone(&group.id),
-            protocol_type: group.protocol_type.clone(),
-            state: group.state,
-        };
-        wanted.map(listed).collect()
+        let listed = self.groups.values().map(AnyGroup::listed);
+        listed.filter(|group| request.wants(group.group_type, group.state)).collect()
     }
 
     pub(super) fn count_states(&self) -> StateCounts {
         let mut counts = StateCounts::default();
-        self.groups.values().for_each(|group| counts.count(group.state));
+        self.groups.values().for_each(|group| match group {
+            AnyGroup::Classic(group) => counts.count(group.state),
+            AnyGroup::Consumer(group) => counts.count_consumer(group.state()),
+        });
         counts
+    }
+}
+
+impl AnyGroup {
+    fn listed(&self) -> ListedGroup {
+        match self {
+            Self::Classic(group) => ListedGroup {
+                group_id: Arc::clone(&group.id),
+                protocol_type: group.protocol_type.clone(),
+                state: group.state.as_str(),
+                group_type: "classic",
+            },
+            Self::Consumer(group) => ListedGroup {
+                group_id: Arc::clone(&group.id),
+                protocol_type: "consumer".to_owned(),
+                state: group.state().as_str(),
+                group_type: "consumer",
+            },
+        }
     }
 }
 
@@ -50,6 +66,7 @@ impl Group {
             protocol_type: self.protocol_type.clone(),
             protocol: protocol.unwrap_or_default().to_owned(),
             members: self.members.values().map(member).collect(),
+            is_consumer: false,
         }
     }
 }

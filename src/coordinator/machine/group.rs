@@ -94,6 +94,11 @@ impl Group {
         }
     }
 
+    /// The same for a group that was of the other protocol before: what is stored of it is there already.
+    pub fn in_place_of(self, stored: bool, has_offsets: bool) -> Self {
+        Self { stored, has_offsets, ..self }
+    }
+
     /// Takes over a stored generation, at a restart as in the moment when it is written. Soft state of members that
     /// are in it stays.
     pub fn replay(&mut self, value: &GroupMetadata, timers: &mut Timers) {
@@ -137,6 +142,7 @@ impl Group {
             state: self.state,
             state_timestamp_ms: self.state_timestamp_ms,
             members: self.members.values().map(|member| member.meta.clone()).collect(),
+            consumer: None,
         }
     }
 
@@ -187,6 +193,13 @@ impl Group {
         let before = self.members.get(member_id).map_or(0, |member| said_bytes(&member.meta));
         let others = self.supported.bytes.saturating_sub(before);
         bytes <= MEMBER_BYTES_MAX && others + 2 * client_id.len() + bytes <= GROUP_BYTES_MAX
+    }
+
+    /// What [`select_protocol`](Self::select_protocol) chooses for a group that is yet to be.
+    pub fn selected_protocol(value: &GroupMetadata) -> Option<String> {
+        let mut group = Self::new(Arc::clone(&value.group_id), value.state_timestamp_ms);
+        group.replay(value, &mut Timers::default());
+        group.select_protocol()
     }
 
     /// The protocol that most members prefer among those that all support; of equal ones the first by name.
@@ -374,6 +387,12 @@ impl Member {
     }
 }
 
+/// Whether a member's words by themselves are few enough to be stored.
+pub(super) fn group_bytes_allow(client_id: &str, protocols: &[(String, Bytes)]) -> bool {
+    let bytes: usize = protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum();
+    bytes + 2 * client_id.len() <= MEMBER_BYTES_MAX
+}
+
 /// A timeout off the wire; negative ones count as none.
 pub(super) fn millis(timeout_ms: i32) -> u64 {
     u64::try_from(timeout_ms).unwrap_or(0)
@@ -433,4 +452,4 @@ pub(super) fn said_bytes(member: &MemberMetadata) -> usize {
 pub(super) const MEMBER_BYTES_MAX: usize = 1 << 20;
 
 /// What all members of a group say together, at most; the record of the group has all of it.
-const GROUP_BYTES_MAX: usize = 16 << 20;
+pub(super) const GROUP_BYTES_MAX: usize = 16 << 20;

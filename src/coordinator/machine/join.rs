@@ -79,6 +79,19 @@ impl Group {
         }
     }
 
+    /// Sends everyone who waits for the rest of the group away, to come back to what the group is by then.
+    pub fn interrupt(&mut self, cx: &mut Cx<'_>) {
+        let member_ids: Vec<_> = self.members.keys().cloned().collect();
+        for member_id in &member_ids {
+            if let Some(token) = self.take_join(member_id) {
+                cx.reply(token, Reply::Join(Err(JoinError::new(GroupError::RebalanceInProgress, member_id))));
+            }
+            if let Some(token) = self.members.get_mut(member_id).and_then(|member| member.awaiting_sync.take()) {
+                cx.reply(token, Reply::Sync(Err(GroupError::RebalanceInProgress)));
+            }
+        }
+    }
+
     /// The join timer has run out.
     pub fn on_join_timer(&mut self, cx: &mut Cx<'_>) {
         if self.state != GroupState::PreparingRebalance {

@@ -7,10 +7,14 @@
 //!
 //! Durable state changes by records alone, which are applied in the step that makes them, so that the next event sees
 //! them. The caller stores them before it lets the replies out, and rebuilds the machine when it could not.
-//! Groups of the consumer protocol (KIP-848) become a second kind beside [`group::Group`].
+//! There are two kinds of group: classic ones ([`group::Group`]) and those of the consumer protocol
+//! ([`consumer::ConsumerGroup`]).
 
+mod consumer;
+mod consumer_protocol;
 mod describe;
 mod group;
+mod handle;
 mod join;
 mod membership;
 mod offsets;
@@ -25,18 +29,16 @@ mod tests;
 
 use std::{collections::HashMap, sync::Arc};
 
-use uuid::Uuid;
-
+pub use consumer::Assignor;
 pub use reply::*;
 pub use request::*;
 
 use self::{
+    consumer::ConsumerGroup,
     group::Group,
     timers::{Entry, TimerKey, Timers},
 };
-use crate::model::{
-    CoordinatorRecord, GroupId, GroupMetadata, GroupState, MemberMetadata, OffsetMetadata, TopicPartition,
-};
+use crate::model::{ConsumerMember, CoordinatorRecord, GroupId, GroupMetadata, GroupState, MemberMetadata};
 
 /// The settings that decide what happens in a group.
 #[derive(Clone, Debug)]
@@ -49,6 +51,29 @@ pub struct Config {
     /// Length of an offset's metadata at most, in UTF-16 units.
     pub offset_metadata_max: usize,
     pub offsets_retention_ms: i64,
+    pub consumer: ConsumerConfig,
+}
+
+/// The settings of groups of the consumer protocol: `group.consumer.*`.
+#[derive(Clone, Debug)]
+pub struct ConsumerConfig {
+    pub session_timeout_ms: u64,
+    /// What members are told.
+    pub heartbeat_interval_ms: i32,
+    /// Members of a group at most.
+    pub size_max: usize,
+    /// What members may choose from; the first is the default.
+    pub assignors: Vec<Assignor>,
+    pub migration: Migration,
+}
+
+/// Which groups with members may change their protocol (`group.consumer.migration.policy`); empty ones always may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migration {
+    /// From classic to consumer.
+    pub upgrades: bool,
+    /// Back.
+    pub downgrades: bool,
 }
 
 /// What an event led to.
@@ -65,19 +90,54 @@ pub struct Output {
 /// Something happened that no reply tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    RebalanceStarted { group: GroupId, generation: i32, reason: &'static str },
-    RebalanceCompleted { group: GroupId, generation: i32, members: usize },
-    MemberRemoved { group: GroupId, member: Arc<str>, reason: &'static str },
-    OffsetsExpired { group: GroupId, offsets: usize },
-    GroupDeleted { group: GroupId, reason: &'static str },
+    RebalanceStarted {
+        group: GroupId,
+        generation: i32,
+        reason: &'static str,
+    },
+    RebalanceCompleted {
+        group: GroupId,
+        generation: i32,
+        members: usize,
+    },
+    /// Members of the consumer protocol were given their targets.
+    TargetAssigned {
+        group: GroupId,
+        epoch: i32,
+        members: usize,
+    },
+    ProtocolChanged {
+        group: GroupId,
+        to: &'static str,
+    },
+    MemberRemoved {
+        group: GroupId,
+        member: Arc<str>,
+        reason: &'static str,
+    },
+    OffsetsExpired {
+        group: GroupId,
+        offsets: usize,
+    },
+    GroupDeleted {
+        group: GroupId,
+        reason: &'static str,
+    },
 }
 
 /// All groups of one shard.
 #[derive(Debug)]
 pub struct Machine {
     config: Config,
-    groups: HashMap<GroupId, Group>,
+    groups: HashMap<GroupId, AnyGroup>,
     timers: Timers,
+}
+
+/// A group of either protocol.
+#[derive(Debug)]
+enum AnyGroup {
+    Classic(Group),
+    Consumer(ConsumerGroup),
 }
 
 /// What a step works with beside the group.
@@ -91,7 +151,10 @@ struct Cx<'a> {
 /// About how much a record is to store: what clients decide of its size, and something for the rest.
 pub(super) fn record_bytes(record: &CoordinatorRecord) -> usize {
     let bytes = match record {
-        CoordinatorRecord::Group { value: Some(value), .. } => value.members.iter().map(member_bytes).sum(),
+        CoordinatorRecord::Group { value: Some(value), .. } => {
+            let consumers = value.consumer.iter().flat_map(|consumer| consumer.members.iter());
+            value.members.iter().map(member_bytes).chain(consumers.map(consumer_bytes)).sum()
+        }
         CoordinatorRecord::Offset { group, partition, value } => {
             group.len() + partition.topic.len() + value.as_ref().map_or(0, |value| value.metadata.len())
         }
@@ -104,11 +167,21 @@ fn member_bytes(member: &MemberMetadata) -> usize {
     group::said_bytes(member) + member.assignment.0.len()
 }
 
+fn consumer_bytes((member_id, member): (&Arc<str>, &Arc<ConsumerMember>)) -> usize {
+    let words = member_id.len() + 2 * member.client_id.len() + member.regex.len();
+    let topics = member.topics.iter().map(|topic| topic.len()).sum::<usize>();
+    let partitions = member.held().count() + member.target.len();
+    let classic = member.classic.iter().flat_map(|classic| &classic.protocols);
+    let classic = classic.map(|(name, metadata)| name.len() + metadata.0.len()).sum::<usize>();
+    words + topics + PARTITION_BYTES * partitions + classic + RECORD_OVERHEAD_BYTES
+}
+
 /// Records of one append, about: a timer's round ends and a batch is stored when they pass it. With the largest group
 /// on top, base64 and escapes included, an append stays below the 256 MiB of a journal frame.
 pub(super) const RECORDS_BYTES_MAX: usize = 16 << 20;
 
 const RECORD_OVERHEAD_BYTES: usize = 128;
+const PARTITION_BYTES: usize = 8;
 
 impl Machine {
     /// Builds the machine from what is stored: the last record of each group, and every group that has offsets. Members
@@ -122,8 +195,8 @@ impl Machine {
             );
         }
         for group_id in with_offsets {
-            let new = || Group::new(Arc::clone(&group_id), now.wall_ms);
-            machine.groups.entry(Arc::clone(&group_id)).or_insert_with(new).has_offsets = true;
+            let new = || AnyGroup::Classic(Group::new(Arc::clone(&group_id), now.wall_ms));
+            machine.groups.entry(Arc::clone(&group_id)).or_insert_with(new).set_has_offsets();
         }
         machine.resume(now);
         machine
@@ -135,9 +208,7 @@ impl Machine {
         match event {
             Event::Request(token, request) => self.request(token, request, now, &mut out),
             Event::Timers => self.run_timers(now, &mut out),
-            Event::ForgetOffsets(group_id, partitions) => {
-                self.with_group(&group_id, now, &mut out, |group, cx| group.forget_offsets(partitions, cx));
-            }
+            Event::ForgetOffsets(group_id, partitions) => self.forget_offsets(&group_id, partitions, now, &mut out),
             Event::ExpireOffsets(group_id, offsets) => self.expire_offsets(&group_id, offsets, now, &mut out),
         }
         out
@@ -155,162 +226,34 @@ impl Machine {
 
     /// Whether [`Event::ExpireOffsets`] could do anything to the group.
     pub fn may_expire(&self, group_id: &str) -> bool {
-        self.groups.get(group_id).is_some_and(Group::may_expire_offsets)
+        self.groups.get(group_id).is_some_and(AnyGroup::may_expire_offsets)
     }
 
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
 
+    /// Checks who asks for a group's offsets; a classic group lets anybody.
+    pub fn validate_fetch(&self, request: &FetchOffsetsRequest) -> Result<(), GroupError> {
+        match self.groups.get(&request.group_id) {
+            Some(AnyGroup::Consumer(group)) => group.validate_fetch(&request.member),
+            Some(AnyGroup::Classic(_)) | None => Ok(()),
+        }
+    }
+
     /// The durable state as the machine has it, of groups that are not in a join phase.
     #[cfg(test)]
     pub(crate) fn durable(&self) -> std::collections::BTreeMap<GroupId, GroupMetadata> {
-        let durable =
-            self.groups.values().filter(|group| group.stored && group.state != GroupState::PreparingRebalance);
-        durable.map(|group| (Arc::clone(&group.id), group.metadata())).collect()
-    }
-
-    fn request(&mut self, token: Token, request: Request, now: Now, out: &mut Output) {
-        let reply = match request {
-            Request::Join(request, uuid) => return self.join(request, uuid, token, now, out),
-            Request::Sync(request) => {
-                let group_id = Arc::clone(&request.group_id);
-                if self.with_group(&group_id, now, out, |group, cx| group.sync(request, token, cx)).is_some() {
-                    return;
-                }
-                let known = if group_id.is_empty() { GroupError::InvalidGroupId } else { GroupError::UnknownMemberId };
-                Reply::Sync(Err(known))
+        let durable = |group: &AnyGroup| match group {
+            AnyGroup::Classic(group) if group.stored && group.state != GroupState::PreparingRebalance => {
+                Some((Arc::clone(&group.id), group.metadata()))
             }
-            Request::Heartbeat(request) => Reply::Heartbeat(self.heartbeat(&request, now, out)),
-            Request::Leave(request) => Reply::Leave(self.leave(request, now, out)),
-            Request::Commit(request) => Reply::Commit(self.commit(request, now, out)),
-            Request::DeleteOffsets(request) => Reply::DeleteOffsets(self.delete_offsets(request, now, out)),
-            Request::Describe(group_ids) => Reply::Describe(Ok(self.describe(group_ids))),
-            Request::List(request) => Reply::List(Ok(self.list(&request))),
-            Request::DeleteGroup(group_id, offsets) => {
-                Reply::DeleteGroup(self.delete_group(&group_id, offsets, now, out))
-            }
-            Request::CountStates => Reply::CountStates(Ok(self.count_states())),
+            AnyGroup::Classic(_) => None,
+            AnyGroup::Consumer(group) => group.stored.then(|| {
+                (Arc::clone(&group.id), GroupMetadata::of_consumers(&group.id, group.epoch, group.data.clone(), 0))
+            }),
         };
-        out.replies.push((token, reply));
-    }
-
-    fn join(&mut self, request: JoinRequest, uuid: Uuid, token: Token, now: Now, out: &mut Output) {
-        let group_id = Arc::clone(&request.group_id);
-        let Config { session_timeout_min_ms: min_ms, session_timeout_max_ms: max_ms, .. } = self.config;
-        let refused = if group_id.is_empty() {
-            Some(GroupError::InvalidGroupId)
-        } else if !join::session_timeout_in_range(request.session_timeout_ms, min_ms, max_ms) {
-            Some(GroupError::InvalidSessionTimeout)
-        } else if self.groups.contains_key(&group_id) {
-            None
-        } else if !request.member_id.is_empty() {
-            Some(GroupError::UnknownMemberId)
-        } else if !join::can_found_group(&request.protocol_type, &request.protocols) {
-            Some(GroupError::InconsistentGroupProtocol)
-        } else {
-            self.groups.insert(Arc::clone(&group_id), Group::new(Arc::clone(&group_id), now.wall_ms));
-            None
-        };
-        match refused {
-            Some(error) => out.replies.push((token, Reply::Join(Err(JoinError::new(error, &request.member_id))))),
-            None => {
-                self.with_group(&group_id, now, out, |group, cx| group.join(request, uuid, token, cx));
-            }
-        }
-    }
-
-    fn heartbeat(&mut self, request: &HeartbeatRequest, now: Now, out: &mut Output) -> Result<(), GroupError> {
-        require_group_id(&request.group_id)?;
-        let beat = self.with_group(&request.group_id, now, out, |group, cx| group.heartbeat(request, cx));
-        beat.unwrap_or(Err(GroupError::UnknownMemberId))
-    }
-
-    fn leave(&mut self, request: LeaveRequest, now: Now, out: &mut Output) -> Result<Vec<LeftMember>, GroupError> {
-        require_group_id(&request.group_id)?;
-        if !self.groups.contains_key(&request.group_id) {
-            let unknown = |LeavingMember { member_id, group_instance_id }| {
-                let result = Err(GroupError::UnknownMemberId);
-                LeftMember { member_id, group_instance_id, result }
-            };
-            return Ok(request.members.into_iter().map(unknown).collect());
-        }
-        let left = self.with_group(&request.group_id, now, out, |group, cx| group.leave(request.members, cx));
-        Ok(left.unwrap_or_default())
-    }
-
-    fn commit(&mut self, request: CommitRequest, now: Now, out: &mut Output) -> Result<PartitionResults, GroupError> {
-        let group_id = Arc::clone(&request.group_id);
-        if !self.groups.contains_key(&group_id) {
-            if request.generation >= 0 {
-                return Err(GroupError::GroupIdNotFound);
-            }
-            // A group of a consumer that assigns its partitions itself: it exists by its offsets.
-            self.groups.insert(Arc::clone(&group_id), Group::new(Arc::clone(&group_id), now.wall_ms));
-        }
-        let committed = self.with_group(&group_id, now, out, |group, cx| group.commit(request, cx));
-        committed.unwrap_or(Err(GroupError::GroupIdNotFound))
-    }
-
-    fn delete_offsets(
-        &mut self,
-        request: DeleteOffsetsRequest,
-        now: Now,
-        out: &mut Output,
-    ) -> Result<PartitionResults, GroupError> {
-        require_group_id(&request.group_id)?;
-        let group_id = Arc::clone(&request.group_id);
-        let deleted = self.with_group(&group_id, now, out, |group, cx| group.delete_offsets(request.partitions, cx));
-        deleted.unwrap_or(Err(GroupError::GroupIdNotFound))
-    }
-
-    fn delete_group(
-        &mut self,
-        group_id: &GroupId,
-        offsets: Vec<TopicPartition>,
-        now: Now,
-        out: &mut Output,
-    ) -> Result<(), GroupError> {
-        let group = self.groups.get(group_id).ok_or(GroupError::GroupIdNotFound)?;
-        if group.state != GroupState::Empty {
-            return Err(GroupError::NonEmptyGroup);
-        }
-        self.with_group(group_id, now, out, |group, cx| group.forget_offsets(offsets, cx));
-        self.remove_group(group_id, "deleted on request", now, out);
-        Ok(())
-    }
-
-    fn expire_offsets(
-        &mut self,
-        group_id: &GroupId,
-        offsets: Vec<(TopicPartition, OffsetMetadata)>,
-        now: Now,
-        out: &mut Output,
-    ) {
-        let before = out.records.len();
-        let expired = self.with_group(group_id, now, out, |group, cx| {
-            let none_left = group.expire_offsets(offsets, cx);
-            none_left && group.state == GroupState::Empty && group.pending_join.is_empty()
-        });
-        let count = out.records.len() - before;
-        if count > 0 {
-            out.notices.push(Notice::OffsetsExpired { group: Arc::clone(group_id), offsets: count });
-        }
-        if expired == Some(true) {
-            self.remove_group(group_id, "empty and without offsets", now, out);
-        }
-    }
-
-    /// Removes a group that has nothing left, with a record if it was ever stored.
-    fn remove_group(&mut self, group_id: &GroupId, reason: &'static str, now: Now, out: &mut Output) {
-        if self.groups.get(group_id).is_some_and(|group| group.stored) {
-            let record = CoordinatorRecord::Group { group: Arc::clone(group_id), value: None };
-            self.replay(&record, now);
-            out.records.push(record);
-        } else {
-            self.drop_group(group_id);
-        }
-        out.notices.push(Notice::GroupDeleted { group: Arc::clone(group_id), reason });
+        self.groups.values().filter_map(durable).collect()
     }
 
     /// Runs what is due; what would make the records too large for one append stays due.
@@ -319,28 +262,22 @@ impl Machine {
         while bytes < RECORDS_BYTES_MAX
             && let Some((entry, key)) = self.timers.pop(now.monotonic_ms)
         {
-            let group_id = match &key {
-                TimerKey::Session { group, .. } | TimerKey::Join { group } | TimerKey::Sync { group } => {
-                    Arc::clone(group)
-                }
-            };
-            self.with_group(&group_id, now, out, |group, cx| group.on_timer(entry, key, cx));
+            self.on_timer(entry, key, now, out);
             bytes += out.records.iter().skip(measured).map(record_bytes).sum::<usize>();
             measured = out.records.len();
         }
     }
 
-    /// Runs `work` on a group, and forgets the group if nothing is left of it.
-    fn with_group<T>(
+    /// Runs `work` on a classic group, and forgets the group if nothing is left of it. None when there is no such group.
+    fn with_classic<T>(
         &mut self,
         group_id: &GroupId,
         now: Now,
         out: &mut Output,
         work: impl FnOnce(&mut Group, &mut Cx<'_>) -> T,
     ) -> Option<T> {
-        let group = self.groups.get_mut(group_id)?;
-        let mut cx = Cx { config: &self.config, timers: &mut self.timers, out, now };
-        let done = work(group, &mut cx);
+        let Some(AnyGroup::Classic(group)) = self.groups.get_mut(group_id) else { return None };
+        let done = work(group, &mut Cx { config: &self.config, timers: &mut self.timers, out, now });
         let is_only_a_name = group.state == GroupState::Empty && !group.stored && !group.has_offsets;
         if is_only_a_name && group.pending_join.is_empty() {
             self.drop_group(group_id);
@@ -348,21 +285,52 @@ impl Machine {
         Some(done)
     }
 
-    /// Applies a record.
+    /// The same for a group of the consumer protocol.
+    fn with_consumer<T>(
+        &mut self,
+        group_id: &GroupId,
+        now: Now,
+        out: &mut Output,
+        work: impl FnOnce(&mut ConsumerGroup, &mut Cx<'_>) -> T,
+    ) -> Option<T> {
+        let Some(AnyGroup::Consumer(group)) = self.groups.get_mut(group_id) else { return None };
+        let done = work(group, &mut Cx { config: &self.config, timers: &mut self.timers, out, now });
+        if !group.stored && !group.has_offsets {
+            self.drop_group(group_id);
+        }
+        Some(done)
+    }
+
+    /// Applies a record. One of another protocol than the group's makes a new group under its name.
     fn replay(&mut self, record: &CoordinatorRecord, now: Now) {
-        match record {
-            CoordinatorRecord::Group { group, value: Some(value) } => {
-                let new = || Group::new(Arc::clone(group), now.wall_ms);
-                self.groups.entry(Arc::clone(group)).or_insert_with(new).replay(value, &mut self.timers);
-            }
-            CoordinatorRecord::Group { group, value: None } => self.drop_group(group),
-            CoordinatorRecord::Offset { .. } => {}
+        let (group_id, value) = match record {
+            CoordinatorRecord::Group { group, value: Some(value) } => (group, value),
+            CoordinatorRecord::Group { group, value: None } => return self.drop_group(group),
+            CoordinatorRecord::Offset { .. } => return,
+        };
+        let known = self.groups.get(group_id);
+        let has_offsets = known.is_some_and(AnyGroup::has_offsets);
+        if known.is_none_or(|group| group.is_consumer() != value.consumer.is_some()) {
+            self.drop_group(group_id);
+            let id = Arc::clone(group_id);
+            let new = match value.consumer {
+                None => AnyGroup::Classic(Group::new(id, now.wall_ms).in_place_of(true, has_offsets)),
+                Some(_) => AnyGroup::Consumer(ConsumerGroup::new(id).in_place_of(true, has_offsets)),
+            };
+            self.groups.insert(Arc::clone(group_id), new);
+        }
+        match (self.groups.get_mut(group_id), &value.consumer) {
+            (Some(AnyGroup::Classic(group)), _) => group.replay(value, &mut self.timers),
+            (Some(AnyGroup::Consumer(group)), Some(data)) => group.replay(value.generation, data, &mut self.timers),
+            (Some(AnyGroup::Consumer(_)) | None, _) => {}
         }
     }
 
     fn drop_group(&mut self, group_id: &GroupId) {
-        if let Some(mut group) = self.groups.remove(group_id) {
-            group.cancel_timers(&mut self.timers);
+        match self.groups.remove(group_id) {
+            Some(AnyGroup::Classic(mut group)) => group.cancel_timers(&mut self.timers),
+            Some(AnyGroup::Consumer(mut group)) => group.cancel_timers(&mut self.timers),
+            None => {}
         }
     }
 
@@ -370,7 +338,53 @@ impl Machine {
     fn resume(&mut self, now: Now) {
         let mut out = Output::default();
         for group in self.groups.values_mut() {
-            group.resume(&mut Cx { config: &self.config, timers: &mut self.timers, out: &mut out, now });
+            let mut cx = Cx { config: &self.config, timers: &mut self.timers, out: &mut out, now };
+            match group {
+                AnyGroup::Classic(group) => group.resume(&mut cx),
+                AnyGroup::Consumer(group) => group.resume(&mut cx),
+            }
+        }
+    }
+}
+
+impl AnyGroup {
+    fn is_consumer(&self) -> bool {
+        matches!(self, Self::Consumer(_))
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Classic(group) => group.state == GroupState::Empty,
+            Self::Consumer(group) => group.is_empty(),
+        }
+    }
+
+    /// A record of the group was written.
+    fn is_stored(&self) -> bool {
+        match self {
+            Self::Classic(group) => group.stored,
+            Self::Consumer(group) => group.stored,
+        }
+    }
+
+    fn has_offsets(&self) -> bool {
+        match self {
+            Self::Classic(group) => group.has_offsets,
+            Self::Consumer(group) => group.has_offsets,
+        }
+    }
+
+    fn set_has_offsets(&mut self) {
+        match self {
+            Self::Classic(group) => group.has_offsets = true,
+            Self::Consumer(group) => group.has_offsets = true,
+        }
+    }
+
+    fn may_expire_offsets(&self) -> bool {
+        match self {
+            Self::Classic(group) => group.may_expire_offsets(),
+            Self::Consumer(_) => true,
         }
     }
 }
@@ -384,6 +398,7 @@ impl Group {
             },
             TimerKey::Join { .. } => Some(&mut self.join_timer),
             TimerKey::Sync { .. } => Some(&mut self.sync_timer),
+            TimerKey::Progress { .. } => None,
         };
         if !timer.is_some_and(|timer| cx.timers.is_due(timer, entry, key.clone(), cx.now.monotonic_ms)) {
             return;
@@ -392,6 +407,7 @@ impl Group {
             TimerKey::Session { member, .. } => self.expire_session(&member, cx),
             TimerKey::Join { .. } => self.on_join_timer(cx),
             TimerKey::Sync { .. } => self.on_sync_timer(cx),
+            TimerKey::Progress { .. } => {}
         }
     }
 
@@ -417,9 +433,4 @@ impl Cx<'_> {
         let (group, member) = (Arc::clone(group), Arc::clone(member));
         self.out.notices.push(Notice::MemberRemoved { group, member, reason });
     }
-}
-
-/// The APIs of group membership do not take the empty group id, those of offsets do.
-fn require_group_id(group_id: &str) -> Result<(), GroupError> {
-    if group_id.is_empty() { Err(GroupError::InvalidGroupId) } else { Ok(()) }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     CommitRequest, Config, Cx, GroupError, PartitionCommit, PartitionResults, group::Group, subscription::Subscription,
 };
-use crate::model::{CoordinatorRecord, GroupState, OffsetMetadata, TopicPartition};
+use crate::model::{CoordinatorRecord, GroupId, GroupState, OffsetMetadata, TopicPartition};
 
 impl Group {
     /// Takes an OffsetCommit; partitions whose metadata is too long are refused one by one.
@@ -15,22 +15,8 @@ impl Group {
         if matches!(self.state, GroupState::Stable | GroupState::PreparingRebalance) {
             self.schedule_session(&request.member_id, cx);
         }
-        let now_ms = cx.now.wall_ms;
-        let expire_timestamp_ms = request.retention_ms.map(|retention_ms| now_ms.saturating_add(retention_ms));
-        let mut results = Vec::with_capacity(request.partitions.len());
-        for commit in request.partitions {
-            if is_too_long(&commit.metadata, cx.config.offset_metadata_max) {
-                results.push((commit.partition, Err(GroupError::OffsetMetadataTooLarge)));
-                continue;
-            }
-            let PartitionCommit { partition, topic_id, offset, leader_epoch, metadata, commit_timestamp_ms } = commit;
-            let commit_timestamp_ms = commit_timestamp_ms.unwrap_or(now_ms);
-            let value =
-                OffsetMetadata { offset, leader_epoch, metadata, commit_timestamp_ms, expire_timestamp_ms, topic_id };
-            self.has_offsets = true;
-            cx.offset(&self.id, partition.clone(), Some(value));
-            results.push((partition, Ok(())));
-        }
+        let (results, any) = commit(&self.id, request, cx);
+        self.has_offsets |= any;
         Ok(results)
     }
 
@@ -68,20 +54,9 @@ impl Group {
 
     /// Forgets offsets that are past their retention; says whether none is left.
     pub fn expire_offsets(&mut self, offsets: Vec<(TopicPartition, OffsetMetadata)>, cx: &mut Cx<'_>) -> bool {
-        if offsets.is_empty() {
-            return true;
-        }
-        let Some(base) = self.expiry_base() else { return false };
+        let Some(base) = self.expiry_base() else { return offsets.is_empty() };
         let subscription = self.subscription();
-        let mut none_left = true;
-        for (partition, value) in offsets {
-            if subscription.contains(&partition.topic) || !base.is_expired(&value, cx.now.wall_ms, cx.config) {
-                none_left = false;
-            } else {
-                cx.offset(&self.id, partition, None);
-            }
-        }
-        none_left
+        expire(&self.id, offsets, &base, |topic| subscription.contains(topic), cx)
     }
 
     /// `ClassicGroup.validateOffsetCommit`.
@@ -119,8 +94,49 @@ impl Group {
     }
 }
 
+/// Writes what a permitted commit says, but for metadata that is too long; says whether anything was left to write.
+pub(super) fn commit(group_id: &GroupId, request: CommitRequest, cx: &mut Cx<'_>) -> (PartitionResults, bool) {
+    let now_ms = cx.now.wall_ms;
+    let expire_timestamp_ms = request.retention_ms.map(|retention_ms| now_ms.saturating_add(retention_ms));
+    let mut results = Vec::with_capacity(request.partitions.len());
+    let mut any = false;
+    for commit in request.partitions {
+        if is_too_long(&commit.metadata, cx.config.offset_metadata_max) {
+            results.push((commit.partition, Err(GroupError::OffsetMetadataTooLarge)));
+            continue;
+        }
+        let PartitionCommit { partition, topic_id, offset, leader_epoch, metadata, commit_timestamp_ms } = commit;
+        let commit_timestamp_ms = commit_timestamp_ms.unwrap_or(now_ms);
+        let value =
+            OffsetMetadata { offset, leader_epoch, metadata, commit_timestamp_ms, expire_timestamp_ms, topic_id };
+        any = true;
+        cx.offset(group_id, partition.clone(), Some(value));
+        results.push((partition, Ok(())));
+    }
+    (results, any)
+}
+
+/// Forgets offsets past their retention of topics that nobody subscribes to; says whether none is left.
+pub(super) fn expire(
+    group_id: &GroupId,
+    offsets: Vec<(TopicPartition, OffsetMetadata)>,
+    base: &ExpiryBase,
+    is_subscribed: impl Fn(&str) -> bool,
+    cx: &mut Cx<'_>,
+) -> bool {
+    let mut none_left = true;
+    for (partition, value) in offsets {
+        if is_subscribed(&partition.topic) || !base.is_expired(&value, cx.now.wall_ms, cx.config) {
+            none_left = false;
+        } else {
+            cx.offset(group_id, partition, None);
+        }
+    }
+    none_left
+}
+
 /// What `offsets.retention.minutes` counts from.
-enum ExpiryBase {
+pub(super) enum ExpiryBase {
     /// When the group became empty.
     Since(i64),
     /// Each offset's commit.
@@ -141,7 +157,7 @@ impl ExpiryBase {
 }
 
 impl Cx<'_> {
-    fn offset(&mut self, group: &Arc<str>, partition: TopicPartition, value: Option<OffsetMetadata>) {
+    pub(super) fn offset(&mut self, group: &GroupId, partition: TopicPartition, value: Option<OffsetMetadata>) {
         self.out.records.push(CoordinatorRecord::Offset { group: Arc::clone(group), partition, value });
     }
 }

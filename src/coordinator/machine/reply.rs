@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::model::{GroupId, GroupState, MemberMetadata, OffsetMetadata, TopicPartition};
+use crate::model::{
+    GroupId, GroupState, MemberMetadata, OffsetMetadata, Partitions, TopicId, TopicName, TopicPartition,
+};
 
 /// Why a request of a group was refused; the variants are Kafka's errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -41,6 +43,28 @@ pub enum GroupError {
     GroupSubscribedToTopic,
     #[error("the metadata field of the offset is too large")]
     OffsetMetadataTooLarge,
+    #[error("the request cannot be understood")]
+    InvalidRequest,
+    #[error("the version of the request is too old for members of the consumer protocol")]
+    UnsupportedVersion,
+    #[error("the member's epoch is fenced, so it must give up its partitions and rejoin")]
+    FencedMemberEpoch,
+    #[error("the instance id is still used by another member")]
+    UnreleasedInstanceId,
+    #[error("the assignor is not supported")]
+    UnsupportedAssignor,
+    #[error("the member's epoch is stale")]
+    StaleMemberEpoch,
+    #[error("the regular expression is invalid")]
+    InvalidRegularExpression,
+}
+
+/// A refusal with a text for the client.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    pub error: GroupError,
+    pub message: String,
 }
 
 /// JoinGroup's answer.
@@ -71,6 +95,16 @@ pub struct JoinedMember {
 pub struct JoinError {
     pub error: GroupError,
     pub member_id: Arc<str>,
+}
+
+/// ConsumerGroupHeartbeat's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerHeartbeatReply {
+    pub member_id: Arc<str>,
+    pub member_epoch: i32,
+    pub heartbeat_interval_ms: i32,
+    /// What the member may use from now on; none when that has not changed.
+    pub assignment: Option<Partitions>,
 }
 
 /// SyncGroup's answer.
@@ -105,6 +139,8 @@ pub struct DescribedGroup {
     /// Empty unless the group is stable.
     pub protocol: String,
     pub members: Vec<DescribedMember>,
+    /// The group is there, but of the consumer protocol.
+    pub is_consumer: bool,
 }
 
 /// A member of a [`DescribedGroup`].
@@ -119,12 +155,57 @@ pub struct DescribedMember {
     pub assignment: Bytes,
 }
 
+/// States of a group of the consumer protocol (`ConsumerGroup.ConsumerGroupState`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsumerGroupState {
+    Empty,
+    /// The group has changed, and nobody was assigned anything for it.
+    Assigning,
+    /// Members are on the way to what they were assigned.
+    Reconciling,
+    Stable,
+}
+
+/// ConsumerGroupDescribe's answer for one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedConsumerGroup {
+    pub group_id: GroupId,
+    pub state: ConsumerGroupState,
+    pub epoch: i32,
+    pub assignment_epoch: i32,
+    pub assignor: &'static str,
+    pub members: Vec<DescribedConsumerMember>,
+}
+
+/// A member of a [`DescribedConsumerGroup`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedConsumerMember {
+    pub member_id: Arc<str>,
+    pub group_instance_id: Option<Arc<str>>,
+    pub rack_id: Option<String>,
+    pub member_epoch: i32,
+    pub client_id: String,
+    pub client_host: String,
+    pub topics: Vec<TopicName>,
+    /// Empty for none.
+    pub regex: String,
+    pub assigned: NamedPartitions,
+    pub target: NamedPartitions,
+    /// Speaks the classic protocol.
+    pub is_classic: bool,
+}
+
+/// Topics with their names and some of their partitions.
+pub type NamedPartitions = Vec<(TopicId, TopicName, Vec<i32>)>;
+
 /// One group of ListGroups' answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedGroup {
     pub group_id: GroupId,
     pub protocol_type: String,
-    pub state: GroupState,
+    pub state: &'static str,
+    /// `classic` or `consumer`.
+    pub group_type: &'static str,
 }
 
 /// How many groups are in each state.
@@ -135,6 +216,8 @@ pub struct StateCounts {
     pub completing_rebalance: u64,
     pub stable: u64,
     pub dead: u64,
+    pub assigning: u64,
+    pub reconciling: u64,
 }
 
 /// What became of a request.
@@ -147,6 +230,8 @@ pub enum Reply {
     Commit(Result<PartitionResults, GroupError>),
     FetchOffsets(Result<FetchedOffsets, GroupError>),
     DeleteOffsets(Result<PartitionResults, GroupError>),
+    ConsumerHeartbeat(Result<ConsumerHeartbeatReply, Refusal>),
+    DescribeConsumer(Result<Vec<Result<DescribedConsumerGroup, Refusal>>, GroupError>),
     Describe(Result<Vec<DescribedGroup>, GroupError>),
     List(Result<Vec<ListedGroup>, GroupError>),
     DeleteGroup(Result<(), GroupError>),
@@ -163,6 +248,8 @@ impl Reply {
             Self::Commit(result) | Self::DeleteOffsets(result) => result.as_ref().err().copied(),
             Self::FetchOffsets(result) => result.as_ref().err().copied(),
             Self::Describe(result) => result.as_ref().err().copied(),
+            Self::ConsumerHeartbeat(result) => result.as_ref().err().map(|refusal| refusal.error),
+            Self::DescribeConsumer(result) => result.as_ref().err().copied(),
             Self::List(result) => result.as_ref().err().copied(),
             Self::CountStates(result) => result.as_ref().err().copied(),
             Self::Heartbeat(result) | Self::DeleteGroup(result) => result.err(),
@@ -181,7 +268,41 @@ impl JoinError {
     }
 }
 
+impl Refusal {
+    pub(super) fn new(error: GroupError, message: impl Into<String>) -> Self {
+        Self { error, message: message.into() }
+    }
+}
+
+impl From<GroupError> for Refusal {
+    fn from(error: GroupError) -> Self {
+        Self { error, message: error.to_string() }
+    }
+}
+
+impl ConsumerGroupState {
+    /// The name that ListGroups and ConsumerGroupDescribe put on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Empty => "Empty",
+            Self::Assigning => "Assigning",
+            Self::Reconciling => "Reconciling",
+            Self::Stable => "Stable",
+        }
+    }
+}
+
 impl StateCounts {
+    pub(super) fn count_consumer(&mut self, state: ConsumerGroupState) {
+        let counter = match state {
+            ConsumerGroupState::Empty => &mut self.empty,
+            ConsumerGroupState::Assigning => &mut self.assigning,
+            ConsumerGroupState::Reconciling => &mut self.reconciling,
+            ConsumerGroupState::Stable => &mut self.stable,
+        };
+        *counter += 1;
+    }
+
     pub(super) fn count(&mut self, state: GroupState) {
         let counter = match state {
             GroupState::Empty => &mut self.empty,
@@ -200,6 +321,8 @@ impl StateCounts {
         self.completing_rebalance += other.completing_rebalance;
         self.stable += other.stable;
         self.dead += other.dead;
+        self.assigning += other.assigning;
+        self.reconciling += other.reconciling;
     }
 }
 
@@ -212,6 +335,7 @@ impl DescribedGroup {
             protocol_type: String::new(),
             protocol: String::new(),
             members: Vec::new(),
+            is_consumer: false,
         }
     }
 }

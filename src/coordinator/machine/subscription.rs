@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::group::{Group, Member};
+use super::{
+    consumer_protocol,
+    group::{Group, Member},
+};
 use crate::model::GroupState;
 
 /// What is known of a group's subscription.
@@ -34,65 +37,11 @@ impl Group {
         if !self.uses_consumer_protocol() || self.state == GroupState::Empty {
             return Subscription::None;
         }
-        let mut topics = HashSet::new();
-        let mut read = |member: &Member| subscribed_topics(&member.metadata(self.protocol.as_deref()), &mut topics);
-        let all_read = self.members.values().all(|member| read(member).is_some());
-        if all_read { Subscription::Topics(topics) } else { Subscription::Unknown }
+        let topics =
+            |member: &Member| consumer_protocol::Subscription::parse_topics(&member.metadata(self.protocol.as_deref()));
+        let read: Option<Vec<_>> = self.members.values().map(topics).collect();
+        read.map_or(Subscription::Unknown, |topics| Subscription::Topics(topics.into_iter().flatten().collect()))
     }
-}
-
-/// Adds the topics of a `ConsumerProtocolSubscription` to `topics`. Its version 0 (a version, then an array of
-/// strings) is the beginning of every later version. None when the bytes are something else.
-fn subscribed_topics(metadata: &[u8], topics: &mut HashSet<String>) -> Option<()> {
-    let (version, rest) = metadata.split_first_chunk::<2>()?;
-    if i16::from_be_bytes(*version) < 0 {
-        return None;
-    }
-    let (count, mut rest) = rest.split_first_chunk::<4>()?;
-    for _ in 0..u32::try_from(i32::from_be_bytes(*count)).ok()? {
-        let (length, after) = rest.split_first_chunk::<2>()?;
-        let (name, after) = after.split_at_checked(usize::try_from(i16::from_be_bytes(*length)).ok()?)?;
-        topics.insert(std::str::from_utf8(name).ok()?.to_owned());
-        rest = after;
-    }
-    Some(())
 }
 
 const CONSUMER_PROTOCOL_TYPE: &str = "consumer";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(metadata: &[u8]) -> Option<Vec<String>> {
-        let mut topics = HashSet::new();
-        subscribed_topics(metadata, &mut topics)?;
-        let mut topics: Vec<_> = topics.into_iter().collect();
-        topics.sort();
-        Some(topics)
-    }
-
-    #[test]
-    fn topics_of_a_subscription_of_any_version_are_read() {
-        assert_eq!(parse(b"\0\0\0\0\0\x02\0\x01a\0\x02bc\xff\xff\xff\xff"), Some(vec!["a".into(), "bc".into()]));
-        assert_eq!(parse(b"\0\x03\0\0\0\x01\0\x01a\0\0\0\0\0\0\0\0\0\0\0\x01"), Some(vec!["a".into()]));
-        assert_eq!(parse(b"\0\0\0\0\0\0"), Some(vec![]));
-    }
-
-    #[test]
-    fn bytes_that_are_no_subscription_are_refused() {
-        let lies: [&[u8]; 8] = [
-            b"",
-            b"\0",
-            b"\0\0\0\0\0",
-            b"\xff\xff\0\0\0\0",
-            b"\0\0\x7f\xff\xff\xff",
-            b"\0\0\xff\xff\xff\xff",
-            b"\0\0\0\0\0\x01\x7f\xffa",
-            b"\0\0\0\0\0\x01\0\x01\xff",
-        ];
-        for lie in lies {
-            assert_eq!(parse(lie), None, "{lie:?}");
-        }
-    }
-}

@@ -13,6 +13,19 @@ pub(super) enum TimerKey {
     Join { group: GroupId },
     /// The end of the sync phase.
     Sync { group: GroupId },
+    /// The end of the time that a member of the consumer protocol has for its next step of a rebalance.
+    Progress { group: GroupId, member: Arc<str> },
+}
+
+impl TimerKey {
+    pub(super) fn group(&self) -> &GroupId {
+        match self {
+            Self::Session { group, .. }
+            | Self::Join { group }
+            | Self::Sync { group }
+            | Self::Progress { group, .. } => group,
+        }
+    }
 }
 
 /// One deadline, kept by whom it concerns. While heartbeats come in, the queue's entry stays where it is and is
@@ -21,6 +34,12 @@ pub(super) enum TimerKey {
 pub(super) struct Timer {
     deadline_ms: u64,
     entry: Option<Entry>,
+}
+
+impl Timer {
+    pub(super) fn is_set(&self) -> bool {
+        self.entry.is_some()
+    }
 }
 
 /// The queue of all deadlines of a shard.

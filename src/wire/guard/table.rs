@@ -1,47 +1,38 @@
 //! The shapes of all requests that are served: what Kafka 4.1's `*RequestData.SCHEMAS` say, and 3.9's for OffsetCommit
 //! 0–1 and OffsetFetch 0. The tests hold them against kafka-protocol's encoder.
 
+mod groups;
+
 use kafka_protocol::{
     messages::{
-        ApiKey, BrokerId, GroupId, TopicName,
+        ApiKey, BrokerId, TopicName,
         alter_configs_request::{self, AlterConfigsRequest},
         api_versions_request::ApiVersionsRequest,
         create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsRequest, CreatePartitionsTopic},
         create_topics_request::{
             CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
         },
-        delete_groups_request::DeleteGroupsRequest,
         delete_records_request::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic},
         delete_topics_request::{DeleteTopicState, DeleteTopicsRequest},
         describe_cluster_request::DescribeClusterRequest,
         describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource},
-        describe_groups_request::DescribeGroupsRequest,
         describe_log_dirs_request::{DescribableLogDirTopic, DescribeLogDirsRequest},
         describe_topic_partitions_request::{Cursor, DescribeTopicPartitionsRequest, TopicRequest},
         fetch_request,
         find_coordinator_request::FindCoordinatorRequest,
-        heartbeat_request::HeartbeatRequest,
         incremental_alter_configs_request::{self, IncrementalAlterConfigsRequest},
         init_producer_id_request::InitProducerIdRequest,
-        join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol},
-        leave_group_request::{LeaveGroupRequest, MemberIdentity},
-        list_groups_request::ListGroupsRequest,
         list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic},
         metadata_request::{MetadataRequest, MetadataRequestTopic},
-        offset_commit_request::{OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic},
-        offset_delete_request::{OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic},
-        offset_fetch_request::{
-            OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
-        },
         offset_for_leader_epoch_request::{
             OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
         },
         produce_request,
-        sync_group_request::{SyncGroupRequest, SyncGroupRequestAssignment},
     },
     protocol::StrBytes,
 };
 
+use self::groups::*;
 use super::shape::{
     ALL, BOOLEAN, INT8, INT16, INT32, INT32_ARRAY, INT64,
     Kind::{Array, Bytes, Optional, String, StringArray, Structure},
@@ -50,11 +41,12 @@ use super::shape::{
 use crate::wire::{fetch, produce};
 
 /// The most frequent first: the search goes from the front.
-pub(super) static REQUESTS: [&Request; 28] = [
+pub(super) static REQUESTS: [&Request; 30] = [
     &PRODUCE,
     &FETCH,
     &OFFSET_COMMIT,
     &HEARTBEAT,
+    &CONSUMER_GROUP_HEARTBEAT,
     &METADATA,
     &OFFSET_FETCH,
     &LIST_OFFSETS,
@@ -79,6 +71,7 @@ pub(super) static REQUESTS: [&Request; 28] = [
     &OFFSET_DELETE,
     &DESCRIBE_CLUSTER,
     &DESCRIBE_TOPIC_PARTITIONS,
+    &CONSUMER_GROUP_DESCRIBE,
 ];
 
 const fn request(api_key: ApiKey, versions: Versions, flexible_from: i16, body: Shape) -> Request {
@@ -201,59 +194,6 @@ static METADATA_TOPIC: Shape = Shape::of::<MetadataRequestTopic>(&[
     field("name", String).nullable(from(10)),
 ]);
 
-static OFFSET_COMMIT: Request = request(
-    ApiKey::OffsetCommit,
-    between(0, 9),
-    8,
-    Shape::of::<OffsetCommitRequest>(&[
-        field("group_id", String),
-        field_in("generation_id_or_member_epoch", from(1), INT32),
-        field_in("member_id", from(1), String),
-        field_in("group_instance_id", from(7), String).nullable(ALL),
-        field_in("retention_time_ms", between(2, 4), INT64),
-        field("topics", Array(&OFFSET_COMMIT_TOPIC)),
-    ]),
-);
-
-/// With a list of timestamps beside it (v1).
-static OFFSET_COMMIT_TOPIC: Shape = Shape::of::<(OffsetCommitRequestTopic, Vec<i64>)>(&[
-    field("name", String),
-    field("partitions", Array(&OFFSET_COMMIT_PARTITION)),
-]);
-
-static OFFSET_COMMIT_PARTITION: Shape = Shape::of::<(OffsetCommitRequestPartition, i64)>(&[
-    field("partition_index", INT32),
-    field("committed_offset", INT64),
-    field_in("committed_leader_epoch", from(6), INT32),
-    field_in("commit_timestamp", between(1, 1), INT64),
-    field("committed_metadata", String).nullable(ALL),
-]);
-
-static OFFSET_FETCH: Request = request(
-    ApiKey::OffsetFetch,
-    between(0, 9),
-    6,
-    Shape::of::<OffsetFetchRequest>(&[
-        field_in("group_id", up_to(7), String),
-        field_in("topics", up_to(7), Array(&OFFSET_FETCH_TOPIC)).nullable(from(2)),
-        field_in("groups", from(8), Array(&OFFSET_FETCH_GROUP)),
-        field_in("require_stable", from(7), BOOLEAN),
-    ]),
-);
-
-static OFFSET_FETCH_TOPIC: Shape =
-    Shape::of::<OffsetFetchRequestTopic>(&[field("name", String), field("partition_indexes", INT32_ARRAY)]);
-
-static OFFSET_FETCH_GROUP: Shape = Shape::of::<OffsetFetchRequestGroup>(&[
-    field("group_id", String),
-    field_in("member_id", from(9), String).nullable(ALL),
-    field_in("member_epoch", from(9), INT32),
-    field("topics", Array(&OFFSET_FETCH_GROUP_TOPIC)).nullable(ALL),
-]);
-
-static OFFSET_FETCH_GROUP_TOPIC: Shape =
-    Shape::of::<OffsetFetchRequestTopics>(&[field("name", String), field("partition_indexes", INT32_ARRAY)]);
-
 static FIND_COORDINATOR: Request = request(
     ApiKey::FindCoordinator,
     between(0, 6),
@@ -262,92 +202,6 @@ static FIND_COORDINATOR: Request = request(
         field_in("key", up_to(3), String),
         field_in("key_type", from(1), INT8),
         field_in("coordinator_keys", from(4), STRINGS),
-    ]),
-);
-
-static JOIN_GROUP: Request = request(
-    ApiKey::JoinGroup,
-    between(0, 9),
-    6,
-    Shape::of::<JoinGroupRequest>(&[
-        field("group_id", String),
-        field("session_timeout_ms", INT32),
-        field_in("rebalance_timeout_ms", from(1), INT32),
-        field("member_id", String),
-        field_in("group_instance_id", from(5), String).nullable(ALL),
-        field("protocol_type", String),
-        field("protocols", Array(&JOIN_GROUP_PROTOCOL)),
-        field_in("reason", from(8), String).nullable(ALL),
-    ]),
-);
-
-static JOIN_GROUP_PROTOCOL: Shape =
-    Shape::of::<JoinGroupRequestProtocol>(&[field("name", String), field("metadata", Bytes)]);
-
-static HEARTBEAT: Request = request(
-    ApiKey::Heartbeat,
-    between(0, 4),
-    4,
-    Shape::of::<HeartbeatRequest>(&[
-        field("group_id", String),
-        field("generation_id", INT32),
-        field("member_id", String),
-        field_in("group_instance_id", from(3), String).nullable(ALL),
-    ]),
-);
-
-static LEAVE_GROUP: Request = request(
-    ApiKey::LeaveGroup,
-    between(0, 5),
-    4,
-    Shape::of::<LeaveGroupRequest>(&[
-        field("group_id", String),
-        field_in("member_id", up_to(2), String),
-        field_in("members", from(3), Array(&LEAVE_GROUP_MEMBER)),
-    ]),
-);
-
-static LEAVE_GROUP_MEMBER: Shape = Shape::of::<MemberIdentity>(&[
-    field("member_id", String),
-    field("group_instance_id", String).nullable(ALL),
-    field_in("reason", from(5), String).nullable(ALL),
-]);
-
-static SYNC_GROUP: Request = request(
-    ApiKey::SyncGroup,
-    between(0, 5),
-    4,
-    Shape::of::<SyncGroupRequest>(&[
-        field("group_id", String),
-        field("generation_id", INT32),
-        field("member_id", String),
-        field_in("group_instance_id", from(3), String).nullable(ALL),
-        field_in("protocol_type", from(5), String).nullable(ALL),
-        field_in("protocol_name", from(5), String).nullable(ALL),
-        field("assignments", Array(&SYNC_GROUP_ASSIGNMENT)),
-    ]),
-);
-
-static SYNC_GROUP_ASSIGNMENT: Shape =
-    Shape::of::<SyncGroupRequestAssignment>(&[field("member_id", String), field("assignment", Bytes)]);
-
-static DESCRIBE_GROUPS: Request = request(
-    ApiKey::DescribeGroups,
-    between(0, 6),
-    5,
-    Shape::of::<DescribeGroupsRequest>(&[
-        field("groups", StringArray(size_of::<GroupId>())),
-        field_in("include_authorized_operations", from(3), BOOLEAN),
-    ]),
-);
-
-static LIST_GROUPS: Request = request(
-    ApiKey::ListGroups,
-    between(0, 5),
-    3,
-    Shape::of::<ListGroupsRequest>(&[
-        field_in("states_filter", from(4), STRINGS),
-        field_in("types_filter", from(5), STRINGS),
     ]),
 );
 
@@ -534,27 +388,6 @@ static CREATE_PARTITIONS_TOPIC: Shape = Shape::of::<CreatePartitionsTopic>(&[
 
 static CREATE_PARTITIONS_ASSIGNMENT: Shape =
     Shape::of::<CreatePartitionsAssignment>(&[field("broker_ids", BROKER_IDS)]);
-
-static DELETE_GROUPS: Request = request(
-    ApiKey::DeleteGroups,
-    between(0, 2),
-    2,
-    Shape::of::<DeleteGroupsRequest>(&[field("groups_names", StringArray(size_of::<GroupId>()))]),
-);
-
-static OFFSET_DELETE: Request = request(
-    ApiKey::OffsetDelete,
-    between(0, 0),
-    i16::MAX,
-    Shape::of::<OffsetDeleteRequest>(&[field("group_id", String), field("topics", Array(&OFFSET_DELETE_TOPIC))]),
-);
-
-static OFFSET_DELETE_TOPIC: Shape = Shape::of::<OffsetDeleteRequestTopic>(&[
-    field("name", String),
-    field("partitions", Array(&OFFSET_DELETE_PARTITION)),
-]);
-
-static OFFSET_DELETE_PARTITION: Shape = Shape::of::<OffsetDeleteRequestPartition>(&[field("partition_index", INT32)]);
 
 static DESCRIBE_CLUSTER: Request = request(
     ApiKey::DescribeCluster,

@@ -1,8 +1,10 @@
 //! The machine under explicit time: every test says what goes in, when, and what must come out.
 
+mod consumer;
 mod crash;
 mod join;
 mod lifecycle;
+mod migration;
 mod offsets;
 mod static_members;
 mod sync;
@@ -13,7 +15,10 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::*;
-use crate::model::{CoordinatorRecord, GroupMetadata, GroupState, OffsetMetadata, TopicId, TopicPartition};
+use crate::model::{
+    CoordinatorRecord, GroupMetadata, GroupState, OffsetMetadata, Partitions, TopicId, TopicName, TopicPartition,
+    TopicShape,
+};
 
 const SESSION_MS: u64 = 10_000;
 const REBALANCE_MS: u64 = 60_000;
@@ -27,6 +32,7 @@ struct Harness {
     replies: BTreeMap<Token, Reply>,
     /// Records of the last step.
     records: Vec<CoordinatorRecord>,
+    topics: Arc<BTreeMap<TopicName, TopicShape>>,
 }
 
 /// What a store has after replaying records.
@@ -76,6 +82,7 @@ impl Harness {
             stored: Stored::default(),
             replies: BTreeMap::new(),
             records: Vec::new(),
+            topics: Arc::default(),
         }
     }
 
@@ -87,7 +94,11 @@ impl Harness {
         }
         self.records = out.records;
         for (group, value) in self.machine.durable() {
-            assert_eq!(Some(&value), self.stored.groups.get(&group), "the machine and the store disagree");
+            let stored = self.stored.groups.get(&group).cloned().map(|stored| match stored.consumer {
+                Some(_) => GroupMetadata { state_timestamp_ms: 0, ..stored },
+                None => stored,
+            });
+            assert_eq!(Some(value), stored, "the machine and the store disagree");
         }
     }
 
@@ -134,7 +145,7 @@ impl Harness {
 
     fn join(&mut self, request: JoinRequest) -> Token {
         let uuid = Uuid::from_u128(u128::from(self.tokens) + 1);
-        self.ask(Request::Join(request, uuid))
+        self.ask(Request::Join(request, uuid, Arc::clone(&self.topics) as _))
     }
 
     fn joined(&mut self, token: Token) -> JoinReply {
@@ -270,6 +281,13 @@ fn config() -> Config {
         size_max: 1_000,
         offset_metadata_max: 16,
         offsets_retention_ms: 100_000,
+        consumer: ConsumerConfig {
+            session_timeout_ms: 45_000,
+            heartbeat_interval_ms: 5_000,
+            size_max: 1_000,
+            assignors: vec![Assignor::Uniform, Assignor::Range],
+            migration: Migration { upgrades: true, downgrades: true },
+        },
     }
 }
 
@@ -325,6 +343,7 @@ fn commit(member_id: &str, generation: i32, topics: &[&str]) -> CommitRequest {
         generation,
         member_id: member_id.into(),
         group_instance_id: None,
+        knows_member_epochs: true,
         retention_ms: None,
         partitions: topics.iter().map(partition).collect(),
     }
