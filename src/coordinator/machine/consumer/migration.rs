@@ -16,7 +16,7 @@ use crate::model::{
 
 /// The group as one of the consumer protocol; its members go on in their generation with what their leader gave them. None
 /// when that cannot be: another protocol type, too many members, or metadata that is not a consumer's.
-pub(in crate::coordinator::machine) fn upgraded(
+pub(in super::super) fn upgraded(
     group: &Group,
     topics: &dyn Topics,
     config: &Config,
