@@ -1,0 +1,62 @@
+//! Requests whose replies are compared with those of Apache Kafka 4.1, word by word.
+//!
+//! A scenario is a short conversation with a broker; what Kafka said in it is in replies/. `make conformance` has a Kafka
+//! and Tidegate say it anew, and `UPDATE=1 make conformance` keeps what Kafka says.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test ends by a panic, and owns no clock"
+)]
+
+mod compare;
+mod consumer_groups;
+mod known;
+mod reply;
+#[path = "../support/mod.rs"]
+mod support;
+mod talk;
+
+/// Makes each function of a module a test, and its replies a file of the same name. Behind the module: attributes.
+macro_rules! scenarios {
+    ($($module:ident $attributes:tt: [$($scenario:ident),* $(,)?],)*) => {
+        mod replies {
+            $(mod $module {
+                $(scenario!($attributes $module $scenario);)*
+            })*
+        }
+    };
+}
+
+macro_rules! scenario {
+    (($($attribute:meta)?) $module:ident $scenario:ident) => {
+        #[test]
+        $(#[$attribute])?
+        fn $scenario() {
+            let name = concat!(stringify!($module), "/", stringify!($scenario));
+            crate::compare::check(name, crate::$module::$scenario);
+        }
+    };
+}
+
+scenarios! {
+    consumer_groups(ignore = "KIP-848 is not there yet"): [
+        a_member_joins_and_leaves,
+        member_ids,
+        wrong_heartbeats,
+        fencing,
+        static_members,
+        regular_expressions,
+        two_members_share,
+        a_member_changes_its_mind,
+        unknown_topics,
+        descriptions,
+        offsets_of_members,
+        offsets_from_outside,
+        classic_requests_to_a_consumer_group,
+        consumer_requests_to_a_classic_group,
+    ],
+}
