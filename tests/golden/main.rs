@@ -14,8 +14,10 @@
 
 mod compare;
 mod consumer_groups;
+mod joins;
 mod known;
 mod reply;
+mod requests;
 #[path = "../support/mod.rs"]
 mod support;
 mod talk;
@@ -43,6 +45,20 @@ macro_rules! scenario {
 }
 
 scenarios! {
+    joins(): [
+        life_of_a_member,
+        wrong_joins,
+        odd_joins,
+        a_protocol_twice,
+        inconsistent_protocols,
+        a_rebalance,
+        choice_of_a_protocol,
+        wrong_syncs,
+        wrong_heartbeats,
+        leaves,
+        static_members,
+        changed_metadata,
+    ],
     consumer_groups(ignore = "KIP-848 is not there yet"): [
         a_member_joins_and_leaves,
         member_ids,
