@@ -57,17 +57,12 @@ pub fn wrong_joins(talk: &mut Talk) {
         wrong("member id of 32767 bytes", &join(&group, &"m".repeat(32_767)));
         wrong("odd group id, unknown member", &join("\u{0} \u{1f980}\n", "stranger"));
         if version >= 5 {
-            wrong("empty instance id", &join_static(&group, "", ""));
-            wrong("instance id .", &join_static(&group, "", "."));
-            wrong("instance id with a blank", &join_static(&group, "", "a b"));
-            wrong("instance id of 250 characters", &join_static(&group, "", &"i".repeat(250)));
             wrong("unknown member with an instance id", &join_static(&group, "stranger", "instance"));
         }
         if version >= 6 {
             wrong("group id of 64 KiB", &join(&"g".repeat(65_536), ""));
             wrong("member id of 64 KiB", &join(&group, &"m".repeat(65_536)));
         }
-        talk.call("one", 6, "at the end", &describe(&[&group]));
     }
 }
 
@@ -91,6 +86,12 @@ pub fn odd_joins(talk: &mut Talk) {
             request.with_protocol_type(str_bytes("connect")).with_protocols(vec![protocol("range", Bytes::new())])
         });
         odd("protocol without a name", &|request| request.with_protocols(vec![protocol("", subscription(&[]))]));
+        for instance in ["", ".", "a b", &"i".repeat(250)] {
+            if version >= 5 {
+                let step = format!("instance id of {} bytes: {instance}", instance.len());
+                odd(&step, &|request| request.with_group_instance_id(Some(str_bytes(instance))));
+            }
+        }
         odd("10,000 protocols", &|request| {
             request
                 .with_protocols((0..10_000).map(|number| protocol(&format!("p{number}"), subscription(&[]))).collect())

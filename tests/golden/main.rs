@@ -16,6 +16,8 @@ mod compare;
 mod consumer_groups;
 mod joins;
 mod known;
+mod listing;
+mod offsets;
 mod reply;
 mod requests;
 #[path = "../support/mod.rs"]
@@ -45,6 +47,21 @@ macro_rules! scenario {
 }
 
 scenarios! {
+    offsets(): [
+        commits,
+        committers,
+        commits_in_a_rebalance,
+        fetches,
+        fetches_of_groups,
+        deleted_offsets,
+        deleted_groups,
+        leader_epochs,
+    ],
+    listing(): [
+        coordinators,
+        groups_by_state_and_type,
+        descriptions,
+    ],
     joins(): [
         life_of_a_member,
         wrong_joins,

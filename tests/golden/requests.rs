@@ -156,7 +156,11 @@ pub fn joined(talk: &mut Talk, who: &'static str, group: &str, request: JoinGrou
 
 /// A member id for a join that is to be written down.
 pub fn member_id(talk: &mut Talk, who: &'static str, group: &str) -> String {
-    let reply = talk.unrecorded().call(9, &join(group, ""));
+    member_id_for(talk, who, &join(group, ""))
+}
+
+pub fn member_id_for(talk: &mut Talk, who: &'static str, request: &JoinGroupRequest) -> String {
+    let reply = talk.unrecorded().call(9, request);
     assert_eq!(reply.error_code, 79, "{reply:?}");
     talk.call_it(&reply.member_id, &format!("id of {who}"));
     reply.member_id.to_string()

@@ -98,7 +98,7 @@ impl Talk {
         R::Response: Debug + Default,
     {
         self.send(who, version, step, request);
-        self.receive_as::<R>(who, true)
+        self.receive_with::<R>(who, true, |_| {})
     }
 
     /// Sends a request whose reply is for [`receive`](Self::receive).
@@ -125,10 +125,11 @@ impl Talk {
         R: Request,
         R::Response: Debug + Default,
     {
-        self.receive_as::<R>(who, false)
+        self.receive_with::<R>(who, false, |_| {})
     }
 
-    pub fn receive_as<R>(&mut self, who: &'static str, sorted: bool) -> R::Response
+    /// Writes down what `change` makes of the reply: what is of no matter goes.
+    pub fn receive_with<R>(&mut self, who: &'static str, sorted: bool, change: impl Fn(&mut R::Response)) -> R::Response
     where
         R: Request,
         R::Response: Debug + Default,
@@ -143,7 +144,8 @@ impl Talk {
             }
         };
         match decode::<R::Response>(version, frame) {
-            Ok(response) => {
+            Ok(mut response) => {
+                change(&mut response);
                 let text = self.names.text(&response, sorted);
                 self.note(&step, &text);
                 response
