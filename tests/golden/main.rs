@@ -14,10 +14,12 @@
 
 mod compare;
 mod consumer_groups;
+mod hostile;
 mod joins;
 mod known;
 mod listing;
 mod offsets;
+mod records;
 mod reply;
 mod requests;
 #[path = "../support/mod.rs"]
@@ -55,7 +57,21 @@ scenarios! {
         fetches_of_groups,
         deleted_offsets,
         deleted_groups,
+        the_empty_group_id,
         leader_epochs,
+    ],
+    records(): [
+        produces,
+        idempotent_producers,
+        producer_ids,
+        fetches,
+        list_offsets,
+    ],
+    hostile(): [
+        headers,
+        bodies,
+        arrays,
+        api_versions,
     ],
     listing(): [
         coordinators,

@@ -11,8 +11,8 @@ use kafka_protocol::messages::{
 
 use crate::{
     requests::{
-        assign, await_state, group_id, heartbeat, join, join_static, joined, leave, member_id, protocol, subscription,
-        sync, versions,
+        assign, await_state, describe, group_id, heartbeat, join, join_static, joined, leave, member_id, protocol,
+        subscription, sync, versions,
     },
     support::{
         offsets::{commit_partition, commit_request, commit_topic, fetch_group, fetch_request},
@@ -73,8 +73,6 @@ pub fn commits(talk: &mut Talk) {
         );
         commit("no partitions", &of(vec![]));
         commit("no topics", &commit_request(&group, vec![]));
-        commit("empty group id", &commit_request("", vec![commit_topic(&topic, vec![good()])]));
-        commit("empty group id, no topics", &commit_request("", vec![]));
         if version >= 6 {
             let epoch = |epoch| of(vec![good().with_committed_leader_epoch(epoch)]);
             commit("leader epoch 0", &epoch(0));
@@ -196,8 +194,6 @@ pub fn fetches(talk: &mut Talk) {
         fetch("all", &group, None);
         fetch("an unknown group", &empty, Some(&[(&topic, &[0])]));
         fetch("all of an unknown group", &empty, None);
-        fetch("empty group id", "", Some(&[(&topic, &[0])]));
-        fetch("all of the empty group id", "", None);
         fetch("an unknown topic, and odd partitions", &group, Some(&[(&unknown, &[0]), (&topic, &[-1, 3, i32::MAX])]));
         fetch("an empty topic name", &group, Some(&[("", &[0])]));
         fetch("a partition twice", &group, Some(&[(&topic, &[0, 0])]));
@@ -224,15 +220,7 @@ pub fn fetches_of_groups(talk: &mut Talk) {
         };
         let some: Option<&[(&str, &[i32])]> = Some(&[(&topic, &[0, 1])]);
         fetch("one group", vec![fetch_group(&group, some)]);
-        fetch(
-            "several groups",
-            vec![
-                fetch_group(&empty, some),
-                fetch_group(&group, None),
-                fetch_group("", some),
-                fetch_group(&empty, None),
-            ],
-        );
+        fetch("several groups", vec![fetch_group(&empty, some), fetch_group(&group, None), fetch_group(&empty, None)]);
         fetch("a group twice", vec![fetch_group(&group, some), fetch_group(&group, None)]);
         fetch("no groups", vec![]);
         fetch("no topics", vec![fetch_group(&group, Some(&[]))]);
@@ -269,7 +257,6 @@ pub fn deleted_offsets(talk: &mut Talk) {
     };
     let group = talk.group("group");
     talk.call("one", 0, "unknown group", &delete(&group, &[(&topic, &[0])]));
-    talk.call("one", 0, "empty group id", &delete("", &[(&topic, &[0])]));
     let both = || {
         commit_request(
             &group,
@@ -314,15 +301,14 @@ pub fn deleted_groups(talk: &mut Talk) {
         let commit = commit_request(&group, vec![commit_topic(&topic, vec![commit_partition(0, 5, None)])]);
         let one = joined(talk, "one", &stable, join(&stable, ""));
         talk.call("one", version, "unknown group", &delete(&[&group]));
-        talk.call("one", version, "empty group id", &delete(&[""]));
         talk.call("one", version, "nothing", &delete(&[]));
         talk.call("one", version, "a group with a member", &delete(&[&stable]));
         talk.call("one", 8, "before", &commit);
         talk.call_sorted(
             "one",
             version,
-            "one good, three bad, and one twice",
-            &delete(&[&group, "never-seen", "", &stable, "never-seen"]),
+            "one good, two bad, and one twice",
+            &delete(&[&group, "never-seen", &stable, "never-seen"]),
         );
         talk.call("one", 8, "after", &fetch_all(&group));
         talk.call("one", 8, "before", &commit);
@@ -331,6 +317,34 @@ pub fn deleted_groups(talk: &mut Talk) {
         talk.call("one", version, "a group that all left", &delete(&[&stable]));
         talk.call("one", version, "a group that is deleted", &delete(&[&stable]));
         talk.call("one", 4, "of a deleted group", &heartbeat(&stable, &one.id, 1));
+    }
+}
+
+/// Only here, as there is one empty id for all.
+pub fn the_empty_group_id(talk: &mut Talk) {
+    let (topic, _) = talk.topic("topic", 1);
+    for version in versions::<OffsetCommitRequest>() {
+        let commit = || commit_request("", vec![commit_topic(&topic, vec![commit_partition(0, 5, None)])]);
+        let delete = DeleteGroupsRequest::default().with_groups_names(vec![group_id("")]);
+        let partition = OffsetDeleteRequestPartition::default().with_partition_index(0);
+        let delete_offset =
+            OffsetDeleteRequestTopic::default().with_name(topic_name(&topic)).with_partitions(vec![partition]);
+        let delete_offset = OffsetDeleteRequest::default().with_group_id(group_id("")).with_topics(vec![delete_offset]);
+        talk.call("one", 0, "of the empty id, before", &delete_offset);
+        talk.call("one", 8, "of the empty id, before", &fetch_all(""));
+        talk.call("one", 6, "of the empty id, before", &describe(&[""]));
+        talk.call("one", version, "nothing", &commit_request("", vec![]));
+        talk.call("one", version, "from outside", &commit());
+        talk.call("one", version, "by a member", &commit().with_member_id(str_bytes("stranger")));
+        let member = commit().with_member_id(str_bytes("stranger")).with_generation_id_or_member_epoch(1);
+        talk.call("one", version, "by a member of a generation", &member);
+        talk.call("one", version, "by a generation", &commit().with_generation_id_or_member_epoch(1));
+        talk.call("one", 7, "of the empty id", &fetch_request(7, "", Some(&[(&topic, &[0])])));
+        talk.call("one", 8, "of the empty id", &fetch_all(""));
+        talk.call("one", 6, "of the empty id", &describe(&[""]));
+        talk.call("one", 0, "of the empty id", &delete_offset);
+        talk.call("one", version.min(2), "the empty id", &delete);
+        talk.call("one", version.min(2), "the empty id again", &delete);
     }
 }
 

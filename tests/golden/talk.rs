@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
     messages::ResponseHeader,
     protocol::{Decodable, HeaderVersion, Request, StrBytes},
@@ -111,13 +111,30 @@ impl Talk {
         let _ = connection.client.try_write(&frames::frame(version, id, request));
     }
 
-    /// A request that is made by hand behind its header.
-    pub fn send_body<R: Request>(&mut self, who: &'static str, version: i16, step: &str, body: &[u8]) {
+    /// A request whose whole frame is made by hand from its correlation id. `version` is that of the reply.
+    pub fn send_frame<R: Request>(
+        &mut self,
+        who: &'static str,
+        version: i16,
+        step: &str,
+        frame: impl FnOnce(i32) -> BytesMut,
+    ) {
         let connection = self.connection(who);
         let id = connection.client.take_correlation_id();
         connection.pending.push_back((version, format!("{who}: {} {version}: {step}", api_name::<R>())));
-        let frame = frames::raw_frame(R::KEY, version, id, R::header_version(version), body);
-        let _ = connection.client.try_write(&frame);
+        let _ = connection.client.try_write(&frame(id));
+    }
+
+    /// A body that is made by hand, on a connection of its own; its reply is written down.
+    pub fn call_body<R>(&mut self, version: i16, step: &str, body: &[u8])
+    where
+        R: Request,
+        R::Response: Debug + Default,
+    {
+        self.hang_up(HOSTILE);
+        let frame = |id| frames::raw_frame(R::KEY, version, id, R::header_version(version), body);
+        self.send_frame::<R>(HOSTILE, version, step, frame);
+        self.receive::<R>(HOSTILE);
     }
 
     pub fn receive<R>(&mut self, who: &'static str) -> R::Response
@@ -172,14 +189,14 @@ impl Talk {
 
     /// Whole bytes of any kind, on a connection of their own; the reply is written down as it is.
     pub fn bytes(&mut self, step: &str, bytes: &[u8]) {
-        self.connections.remove("hostile");
-        let connection = self.connection("hostile");
+        self.hang_up(HOSTILE);
+        let connection = self.connection(HOSTILE);
         let _ = connection.client.try_write(bytes);
-        let text = match self.next_frame("hostile") {
+        let text = match self.next_frame(HOSTILE) {
             Ok(frame) => format!("{} bytes: {frame:?}", frame.len()),
             Err(why) => why,
         };
-        self.note(&format!("hostile: {step}"), &format!("{text}\n"));
+        self.note(&format!("{HOSTILE}: {step}"), &format!("{text}\n"));
     }
 
     /// Writes down what was found out otherwise.
@@ -235,3 +252,4 @@ fn api_name<R>() -> &'static str {
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);
+const HOSTILE: &str = "hostile";
