@@ -12,6 +12,7 @@
     reason = "a test ends by a panic, and owns no clock"
 )]
 
+mod admin;
 mod compare;
 mod consumer_groups;
 mod hostile;
@@ -66,6 +67,18 @@ scenarios! {
         producer_ids,
         fetches,
         list_offsets,
+    ],
+    admin(): [
+        metadata,
+        created_topics,
+        deleted_topics,
+        created_partitions,
+        deleted_records,
+        described_configs,
+        altered_configs,
+        changed_configs,
+        cluster,
+        described_partitions,
     ],
     hostile(): [
         headers,
