@@ -114,6 +114,11 @@ impl Client {
         }
     }
 
+    /// Whether nothing comes within the patience: no reply, and no end of the connection.
+    pub fn is_silent(&self) -> bool {
+        self.stream.peek(&mut [0]).is_err_and(|error| is_timeout(&error))
+    }
+
     /// Nothing may come within `time`.
     pub fn assert_silent(&mut self, time: Duration) {
         self.set_patience(time);

@@ -1,0 +1,649 @@
+//! Groups of the next-generation protocol (KIP-848).
+
+use std::{thread, time::Duration};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::{
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, DeleteGroupsRequest,
+    DescribeGroupsRequest, GroupId, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest, TopicName,
+    consumer_group_heartbeat_request::TopicPartitions, join_group_request::JoinGroupRequestProtocol,
+    leave_group_request::MemberIdentity, offset_delete_request::OffsetDeleteRequestPartition,
+    offset_delete_request::OffsetDeleteRequestTopic, sync_group_request::SyncGroupRequestAssignment,
+};
+use uuid::Uuid;
+
+use crate::{
+    support::{
+        StrBytes, eventually,
+        offsets::{commit_partition, commit_request, commit_topic, fetch_group},
+        str_bytes,
+    },
+    talk::Talk,
+};
+
+pub fn a_member_joins_and_leaves(talk: &mut Talk) {
+    let group = talk.group("group");
+    let (topic, id) = topic_of(talk, "topic", 3);
+    for version in [0, 1] {
+        let joined = talk.call("one", version, "join", &joining(&group, "member", &[&topic]));
+        let epoch = joined.member_epoch;
+        let beat = heartbeat(&group, "member", epoch);
+        talk.call("one", version, "nothing new", &beat);
+        talk.call("one", version, "owns what it was given", &beat.clone().with_topic_partitions(owned(id, &[0, 1, 2])));
+        talk.call("one", version, "owns less", &beat.clone().with_topic_partitions(owned(id, &[0, 1])));
+        talk.call("one", version, "owns nothing", &beat.clone().with_topic_partitions(owned(id, &[])));
+        talk.call(
+            "one",
+            version,
+            "says everything again",
+            &joining(&group, "member", &[&topic]).with_member_epoch(epoch),
+        );
+        describe(talk, version, &group);
+        talk.call("one", version, "leave", &heartbeat(&group, "member", -1));
+        talk.call("one", version, "after it left", &beat);
+        talk.call("one", version, "leave again", &heartbeat(&group, "member", -1));
+        describe(talk, version, &group);
+    }
+}
+
+pub fn member_ids(talk: &mut Talk) {
+    let group = talk.group("group");
+    let (topic, _) = topic_of(talk, "topic", 1);
+    let joined = talk.call("one", 0, "join without an id", &joining(&group, "", &[&topic]));
+    let id = joined.member_id.unwrap_or_default();
+    talk.call_it(&id, "id of one");
+    talk.call("one", 0, "heartbeat", &heartbeat(&group, &id, joined.member_epoch));
+    talk.call("two", 0, "join with an id", &joining(&group, "two", &[&topic]));
+    talk.call("two", 0, "no id, and not a join", &heartbeat(&group, "", 1));
+    talk.call("two", 1, "join without an id", &joining(&group, "", &[&topic]));
+    talk.call("two", 1, "no id, and not a join", &heartbeat(&group, "", 1));
+    talk.call("two", 1, "join with a long id", &joining(&group, &"x".repeat(40), &[&topic]));
+}
+
+pub fn wrong_heartbeats(talk: &mut Talk) {
+    let group = talk.group("group");
+    let (topic, id) = topic_of(talk, "topic", 1);
+    let long = talk.name(&"g".repeat(290));
+    let good = joining(&group, "member", &[&topic]);
+    for version in [0, 1] {
+        let mut join = |step: &str, request: ConsumerGroupHeartbeatRequest| {
+            talk.call("one", version, step, &request);
+        };
+        join("empty group id", joining("", "member", &[&topic]));
+        join("blank group id", joining(" ", "member", &[&topic]));
+        join("no rebalance timeout", good.clone().with_rebalance_timeout_ms(-1));
+        join("rebalance timeout 0", good.clone().with_rebalance_timeout_ms(0));
+        join("rebalance timeout -2", good.clone().with_rebalance_timeout_ms(-2));
+        join("no owned partitions", good.clone().with_topic_partitions(None));
+        join("owned partitions", good.clone().with_topic_partitions(owned(id, &[0])));
+        join("no subscription", good.clone().with_subscribed_topic_names(None));
+        join("unknown assignor", good.clone().with_server_assignor(Some(str_bytes("unknown"))));
+        join("empty assignor", good.clone().with_server_assignor(Some(str_bytes(""))));
+        join("empty instance id", good.clone().with_instance_id(Some(str_bytes(""))));
+        join("empty rack", good.clone().with_rack_id(Some(str_bytes(""))));
+        join("empty topic name", good.clone().with_subscribed_topic_names(Some(vec![TopicName::default()])));
+        join("epoch -3", good.clone().with_member_epoch(-3));
+        join("epoch -2 without an instance id", good.clone().with_member_epoch(-2));
+        join("unknown member with an epoch", heartbeat(&group, "stranger", 5));
+        join("unknown member leaves", heartbeat(&group, "stranger", -1));
+        join("unknown group", heartbeat("never-seen", "member", 1));
+        join("unknown group, leaves", heartbeat("never-seen", "member", -1));
+        join("group id of 300 characters", joining(&long, "member", &[&topic]));
+    }
+    let regex = |regex: Option<&str>| {
+        good.clone().with_subscribed_topic_names(None).with_subscribed_topic_regex(regex.map(str_bytes))
+    };
+    talk.call("one", 1, "empty regular expression and no names", &regex(Some("")));
+    talk.call("one", 1, "invalid regular expression", &regex(Some("[")));
+    let after = talk.group("after");
+    talk.call("one", 1, "empty list of topics", &joining(&after, "member", &[]));
+    talk.call("one", 1, "and none later", &heartbeat(&after, "member", 1).with_subscribed_topic_names(Some(vec![])));
+    describe(talk, 1, &group);
+    describe(talk, 1, &after);
+}
+
+pub fn fencing(talk: &mut Talk) {
+    let group = talk.group("group");
+    let (topic, id) = topic_of(talk, "topic", 2);
+    talk.call("one", 1, "join", &joining(&group, "one", &[&topic]));
+    talk.call("one", 1, "epoch too high", &heartbeat(&group, "one", 9));
+    talk.call("one", 1, "epoch one too low: 0 joins again", &joining(&group, "one", &[&topic]));
+    talk.call("one", 1, "the epoch it has", &heartbeat(&group, "one", 1));
+    talk.call("one", 1, "other topics", &heartbeat(&group, "one", 1).with_subscribed_topic_names(Some(vec![])));
+    talk.call(
+        "one",
+        1,
+        "the epoch before, nothing owned",
+        &heartbeat(&group, "one", 1).with_topic_partitions(owned(id, &[])),
+    );
+    talk.call(
+        "one",
+        1,
+        "the epoch before, and something owned",
+        &heartbeat(&group, "one", 1).with_topic_partitions(owned(id, &[0, 1])),
+    );
+    talk.call("one", 1, "the epoch before, and nothing said", &heartbeat(&group, "one", 1));
+    talk.call("one", 1, "back", &heartbeat(&group, "one", 2).with_subscribed_topic_names(Some(vec![TopicName(topic)])));
+    talk.call("one", 1, "two epochs before", &heartbeat(&group, "one", 1));
+    describe(talk, 1, &group);
+}
+
+pub fn static_members(talk: &mut Talk) {
+    let group = talk.group("group");
+    let (topic, id) = topic_of(talk, "topic", 2);
+    let join =
+        |member: &str, instance: &str| joining(&group, member, &[&topic]).with_instance_id(Some(str_bytes(instance)));
+    let beat = |member: &str, epoch: i32, instance: &str| {
+        heartbeat(&group, member, epoch).with_instance_id(Some(str_bytes(instance)))
+    };
+    talk.call("one", 1, "join", &join("one", "instance"));
+    talk.call("one", 1, "heartbeat", &beat("one", 1, "instance").with_topic_partitions(owned(id, &[0, 1])));
+    talk.call("two", 1, "the same instance joins", &join("two", "instance"));
+    talk.call("two", 1, "a heartbeat with the other's instance id", &beat("two", 1, "instance"));
+    talk.call("two", 1, "a heartbeat with an unknown instance id", &beat("one", 1, "unknown"));
+    talk.call("two", 1, "an unknown instance leaves for a while", &beat("two", -2, "unknown"));
+    talk.call("two", 1, "the other's instance leaves for a while", &beat("two", -2, "instance"));
+    talk.call("two", 1, "the other's instance leaves", &beat("two", -1, "instance"));
+    talk.call("one", 1, "leaves for a while", &beat("one", -2, "instance"));
+    describe(talk, 1, &group);
+    talk.call("one", 1, "a heartbeat after it left", &beat("one", 1, "instance"));
+    talk.call("one", 1, "leaves for a while again", &beat("one", -2, "instance"));
+    talk.call("two", 1, "takes its place", &join("two", "instance"));
+    talk.call("two", 1, "heartbeat", &beat("two", 1, "instance"));
+    talk.call("one", 1, "a heartbeat after it was replaced", &beat("one", 1, "instance"));
+    describe(talk, 1, &group);
+    talk.call("two", 1, "leaves for a while", &beat("two", -2, "instance"));
+    talk.call("two", 1, "leaves for good", &beat("two", -1, "instance"));
+    describe(talk, 1, &group);
+    talk.call("three", 1, "join", &join("three", "instance"));
+    talk.call("three", 1, "leaves for good without its instance id", &heartbeat(&group, "three", -1));
+    describe(talk, 1, &group);
+}
+
+pub fn regular_expressions(talk: &mut Talk) {
+    let group = talk.group("group");
+    let (topic, id) = topic_of(talk, "expressed-topic", 2);
+    let expression = str_bytes(format!("expressed-t.*{}", topic.rsplit('_').next().unwrap()));
+    let join = joining(&group, "one", &[])
+        .with_subscribed_topic_names(None)
+        .with_subscribed_topic_regex(Some(expression.clone()));
+    talk.call_it(&expression, "expression");
+    talk.call("one", 1, "join", &join);
+    await_epoch(talk, &group, 2);
+    talk.call("one", 1, "the topic was found", &heartbeat(&group, "one", 1));
+    talk.call("one", 1, "owns it", &heartbeat(&group, "one", 2).with_topic_partitions(owned(id, &[0, 1])));
+    describe(talk, 1, &group);
+    let said = |names: Option<Vec<TopicName>>, regex: Option<StrBytes>, epoch| {
+        heartbeat(&group, "one", epoch).with_subscribed_topic_names(names).with_subscribed_topic_regex(regex)
+    };
+    talk.call("one", 1, "the same again", &said(None, Some(expression.clone()), 2));
+    talk.call("one", 1, "invalid later", &said(None, Some(str_bytes("(")), 2));
+    talk.call("one", 1, "names besides", &said(Some(vec![TopicName(topic)]), None, 2));
+    talk.call("one", 1, "no expression any more", &said(None, Some(str_bytes("")), 3));
+    talk.call("one", 1, "nothing new", &heartbeat(&group, "one", 3));
+    describe(talk, 1, &group);
+}
+
+pub fn two_members_share(talk: &mut Talk) {
+    for assignor in ["uniform", "range"] {
+        let group = talk.group(&format!("group-{assignor}"));
+        let (topic, id) = topic_of(talk, &format!("topic-{assignor}"), 4);
+        let join = |member: &str| joining(&group, member, &[&topic]).with_server_assignor(Some(str_bytes(assignor)));
+        let owns = |member: &str, epoch, partitions: &[i32]| {
+            heartbeat(&group, member, epoch).with_topic_partitions(owned(id, partitions))
+        };
+        talk.call("one", 1, "join", &join("one"));
+        talk.call("one", 1, "owns all", &owns("one", 1, &[0, 1, 2, 3]));
+        talk.call("two", 1, "join", &join("two"));
+        describe(talk, 1, &group);
+        let told = talk.call("one", 1, "is told to give some up", &heartbeat(&group, "one", 1));
+        talk.call("one", 1, "owns all still", &owns("one", 1, &[0, 1, 2, 3]));
+        talk.call("two", 1, "waits", &heartbeat(&group, "two", 2));
+        describe(talk, 1, &group);
+        let kept = partitions_of(&told);
+        talk.call("one", 1, "gave them up", &owns("one", 1, &kept));
+        let given = talk.call("two", 1, "gets them", &heartbeat(&group, "two", 2));
+        talk.call("two", 1, "owns them", &owns("two", 2, &partitions_of(&given)));
+        describe(talk, 1, &group);
+        talk.call("three", 1, "join", &join("three"));
+        let told = talk.call("two", 1, "heartbeat", &heartbeat(&group, "two", 2));
+        talk.call("two", 1, "owns what it is told", &owns("two", 2, &partitions_of(&told)));
+        let told = talk.call("one", 1, "heartbeat", &heartbeat(&group, "one", 2));
+        talk.call("one", 1, "owns what it is told", &owns("one", 2, &partitions_of(&told)));
+        talk.call("three", 1, "heartbeat", &heartbeat(&group, "three", 3));
+        describe(talk, 1, &group);
+        talk.call("one", 1, "leaves", &heartbeat(&group, "one", -1));
+        talk.call("two", 1, "heartbeat", &heartbeat(&group, "two", 3));
+        talk.call("three", 1, "heartbeat", &heartbeat(&group, "three", 3));
+        describe(talk, 1, &group);
+    }
+}
+
+pub fn a_member_changes_its_mind(talk: &mut Talk) {
+    let group = talk.group("group");
+    let (first, first_id) = topic_of(talk, "first", 2);
+    let (second, _) = topic_of(talk, "second", 1);
+    talk.call("one", 1, "join", &joining(&group, "one", &[&first]));
+    let beat = heartbeat(&group, "one", 1);
+    let names = |names: &[&StrBytes]| Some(names.iter().map(|name| TopicName((*name).clone())).collect::<Vec<_>>());
+    talk.call(
+        "one",
+        1,
+        "other topics while it owns the first",
+        &beat.clone().with_subscribed_topic_names(names(&[&second])).with_topic_partitions(owned(first_id, &[0, 1])),
+    );
+    talk.call("one", 1, "gave the first up", &beat.with_topic_partitions(owned(first_id, &[])));
+    describe(talk, 1, &group);
+    let beat = heartbeat(&group, "one", 2);
+    talk.call("one", 1, "the same topics", &beat.clone().with_subscribed_topic_names(names(&[&second])));
+    talk.call("one", 1, "another assignor", &beat.clone().with_server_assignor(Some(str_bytes("range"))));
+    talk.call("one", 1, "another rebalance timeout", &beat.clone().with_rebalance_timeout_ms(7000));
+    talk.call("one", 1, "another rack", &beat.clone().with_rack_id(Some(str_bytes("rack"))));
+    talk.call("one", 1, "an instance id", &beat.clone().with_instance_id(Some(str_bytes("instance"))));
+    describe(talk, 1, &group);
+}
+
+pub fn unknown_topics(talk: &mut Talk) {
+    let group = talk.group("group");
+    let unknown = talk.name("later");
+    talk.call("one", 1, "join", &joining(&group, "one", &[&unknown]));
+    describe(talk, 1, &group);
+    let (_, id) = talk.topic("later", 1);
+    let beat = || heartbeat(&group, "one", 1);
+    eventually("the topic is seen", Duration::from_secs(10), || {
+        let mut client = talk.unrecorded();
+        (client.call(1, &beat()).member_epoch == 2).then_some(())
+    });
+    talk.call("one", 1, "the topic is there", &heartbeat(&group, "one", 1).with_topic_partitions(owned(id, &[])));
+    describe(talk, 1, &group);
+    talk.call(
+        "one",
+        1,
+        "owns a partition of an unknown topic",
+        &heartbeat(&group, "one", 2).with_topic_partitions(owned(Uuid::from_u128(7), &[0])),
+    );
+    talk.call(
+        "one",
+        1,
+        "owns a partition that is not there",
+        &heartbeat(&group, "one", 2).with_topic_partitions(owned(id, &[0, 9])),
+    );
+}
+
+pub fn descriptions(talk: &mut Talk) {
+    let (group, classic) = (talk.group("group"), talk.group("classic"));
+    let (topic, _) = topic_of(talk, "topic", 1);
+    talk.call(
+        "one",
+        1,
+        "join",
+        &joining(&group, "one", &[&topic])
+            .with_rack_id(Some(str_bytes("rack")))
+            .with_instance_id(Some(str_bytes("instance"))),
+    );
+    classic_join(talk, "classic", &classic, "", None);
+    let groups = |ids: &[&str]| {
+        ConsumerGroupDescribeRequest::default().with_group_ids(ids.iter().map(|id| GroupId(str_bytes(*id))).collect())
+    };
+    for version in [0, 1] {
+        talk.call("one", version, "one group", &groups(&[&group]));
+        talk.call("one", version, "no group", &groups(&[]));
+        talk.call("one", version, "an unknown group", &groups(&["never-seen"]));
+        talk.call("one", version, "an empty id", &groups(&[""]));
+        talk.call("one", version, "a classic group", &groups(&[&classic]));
+        talk.call_sorted("one", version, "several", &groups(&[&group, "never-seen", &group, &classic]));
+        talk.call(
+            "one",
+            version,
+            "what the client may do",
+            &groups(&[&group]).with_include_authorized_operations(true),
+        );
+    }
+    let classic_describe = |id: &StrBytes| DescribeGroupsRequest::default().with_groups(vec![GroupId(id.clone())]);
+    for version in [0, 5, 6] {
+        talk.call("one", version, "as a classic group", &classic_describe(&group));
+    }
+    talk.call("one", 1, "leaves", &heartbeat(&group, "one", -1));
+    talk.call("one", 1, "an empty group", &groups(&[&group]));
+}
+
+pub fn offsets_of_members(talk: &mut Talk) {
+    let group = talk.group("group");
+    let (topic, _) = topic_of(talk, "topic", 1);
+    talk.call("one", 1, "join", &joining(&group, "one", &[&topic]));
+    for version in [2, 6, 8, 9] {
+        let commit = |member: &str, epoch| {
+            commit_request(&group, vec![commit_topic(&topic, vec![commit_partition(0, 5, Some("text"))])])
+                .with_member_id(str_bytes(member))
+                .with_generation_id_or_member_epoch(epoch)
+        };
+        talk.call("one", version, "commit of the member", &commit("one", 1));
+        talk.call("one", version, "epoch too high", &commit("one", 2));
+        talk.call("one", version, "epoch too low", &commit("one", 0));
+        talk.call("one", version, "unknown member", &commit("two", 1));
+        talk.call("one", version, "no member", &commit("", -1));
+        talk.call("one", version, "a member without an epoch", &commit("one", -1));
+        talk.call("one", version, "an epoch without a member", &commit("", 1));
+        talk.call("one", version, "unknown member without an epoch", &commit("two", -1));
+    }
+    let commit = commit_request(&group, vec![commit_topic(&topic, vec![commit_partition(0, 5, None)])]);
+    for version in [7, 9] {
+        let commit = commit
+            .clone()
+            .with_member_id(str_bytes("one"))
+            .with_generation_id_or_member_epoch(1)
+            .with_group_instance_id(Some(str_bytes("instance")));
+        talk.call("one", version, "a dynamic member with an instance id", &commit);
+    }
+    let fetch = |member: Option<&str>, epoch| {
+        let group =
+            fetch_group(&group, Some(&[(&topic, &[0])])).with_member_id(member.map(str_bytes)).with_member_epoch(epoch);
+        OffsetFetchRequest::default().with_groups(vec![group])
+    };
+    talk.call("one", 9, "fetch of the member", &fetch(Some("one"), 1));
+    talk.call("one", 9, "epoch too high", &fetch(Some("one"), 2));
+    talk.call("one", 9, "epoch too low", &fetch(Some("one"), 0));
+    talk.call("one", 9, "unknown member", &fetch(Some("two"), 1));
+    talk.call("one", 9, "no member", &fetch(None, -1));
+    talk.call("one", 9, "no member, but an epoch", &fetch(None, 1));
+    talk.call("one", 9, "an empty member id", &fetch(Some(""), -1));
+    talk.call("one", 9, "an empty member id with an epoch", &fetch(Some(""), 1));
+    talk.call("one", 9, "a member without an epoch", &fetch(Some("one"), -1));
+    talk.call(
+        "one",
+        9,
+        "the member of another epoch, everything",
+        &OffsetFetchRequest::default()
+            .with_groups(vec![fetch_group(&group, None).with_member_id(Some(str_bytes("one"))).with_member_epoch(7)]),
+    );
+}
+
+pub fn offsets_from_outside(talk: &mut Talk) {
+    let group = talk.group("group");
+    let (topic, _) = topic_of(talk, "topic", 1);
+    let (other, _) = topic_of(talk, "other", 1);
+    let commit =
+        |topic: &StrBytes| commit_request(&group, vec![commit_topic(topic, vec![commit_partition(0, 5, None)])]);
+    talk.call("one", 9, "before there is a group", &commit(&topic));
+    describe(talk, 1, &group);
+    talk.call("one", 1, "a member joins", &joining(&group, "one", &[&topic]));
+    describe(talk, 1, &group);
+    talk.call("two", 9, "while it has a member", &commit(&topic));
+    let delete = |topic: &StrBytes| {
+        let topic = OffsetDeleteRequestTopic::default()
+            .with_name(TopicName(topic.clone()))
+            .with_partitions(vec![OffsetDeleteRequestPartition::default().with_partition_index(0)]);
+        OffsetDeleteRequest::default().with_group_id(GroupId(group.clone())).with_topics(vec![topic])
+    };
+    talk.call("two", 0, "of a topic that is read", &delete(&topic));
+    talk.call("two", 0, "of another topic", &delete(&other));
+    let delete_group = DeleteGroupsRequest::default().with_groups_names(vec![GroupId(group.clone())]);
+    talk.call("two", 2, "of a group with a member", &delete_group);
+    talk.call("one", 1, "leaves", &heartbeat(&group, "one", -1));
+    talk.call("two", 9, "of an empty group", &commit(&topic));
+    talk.call(
+        "two",
+        9,
+        "of an empty group, by a member of the past",
+        &commit(&topic).with_member_id(str_bytes("one")).with_generation_id_or_member_epoch(1),
+    );
+    talk.call("two", 2, "of an empty group", &delete_group);
+    describe(talk, 1, &group);
+}
+
+pub fn classic_requests_to_a_consumer_group(talk: &mut Talk) {
+    let group = talk.group("group");
+    let (topic, id) = topic_of(talk, "topic", 2);
+    talk.call("one", 1, "join", &joining(&group, "one", &[&topic]));
+    talk.call("one", 1, "owns all", &heartbeat(&group, "one", 1).with_topic_partitions(owned(id, &[0, 1])));
+    let sync = |member: &str, generation| {
+        SyncGroupRequest::default()
+            .with_group_id(GroupId(group.clone()))
+            .with_member_id(str_bytes(member))
+            .with_generation_id(generation)
+            .with_group_instance_id(None)
+            .with_protocol_type(Some(str_bytes("consumer")))
+            .with_protocol_name(Some(str_bytes("range")))
+    };
+    let beat = |member: &str, generation| {
+        HeartbeatRequest::default()
+            .with_group_id(GroupId(group.clone()))
+            .with_member_id(str_bytes(member))
+            .with_generation_id(generation)
+            .with_group_instance_id(None)
+    };
+    let leave = |member: &str| {
+        let member =
+            MemberIdentity::default().with_member_id(str_bytes(member)).with_group_instance_id(None).with_reason(None);
+        LeaveGroupRequest::default().with_group_id(GroupId(group.clone())).with_members(vec![member])
+    };
+    talk.call("two", 5, "of the member", &sync("one", 1));
+    talk.call("two", 5, "of an unknown one", &sync("two", 1));
+    talk.call("two", 4, "of the member", &beat("one", 1));
+    talk.call("two", 4, "of an unknown one", &beat("two", 1));
+    talk.call("two", 5, "of an unknown one", &leave("two"));
+    let list = ListGroupsRequest::default().with_types_filter(vec![str_bytes("consumer")]);
+    let listed = talk.unrecorded().call(5, &list);
+    let of_group: Vec<_> = listed.groups.into_iter().filter(|listed| *listed.group_id == *group).collect();
+    talk.remark("listed as", &of_group);
+    let other_type = |kind: &str| joining_classic(&group, "", None, Some(&topic)).with_protocol_type(str_bytes(kind));
+    talk.call("two", 9, "of another type", &other_type("connect"));
+    talk.call(
+        "two",
+        9,
+        "with bytes that are no subscription",
+        &with_metadata(joining_classic(&group, "", None, None), b"odd"),
+    );
+    // A classic member in a group of the new protocol.
+    let told = talk.call("two", 9, "without an id", &joining_classic(&group, "", None, Some(&topic)));
+    talk.call_it(&told.member_id, "id of two");
+    let joined = talk.call("two", 9, "with the id", &joining_classic(&group, &told.member_id, None, Some(&topic)));
+    talk.call("two", 5, "after the join", &sync(&told.member_id, joined.generation_id));
+    describe(talk, 1, &group);
+    let reply = talk.call("one", 1, "is told to give some up", &heartbeat(&group, "one", 1));
+    talk.call(
+        "one",
+        1,
+        "gave up",
+        &heartbeat(&group, "one", 1).with_topic_partitions(owned(id, &partitions_of(&reply))),
+    );
+    talk.call("two", 4, "after the other gave up", &beat(&told.member_id, joined.generation_id));
+    let joined = talk.call("two", 9, "joins again", &joining_classic(&group, &told.member_id, None, Some(&topic)));
+    talk.call("two", 5, "after the second join", &sync(&told.member_id, joined.generation_id));
+    talk.call("two", 4, "after it all", &beat(&told.member_id, joined.generation_id));
+    describe(talk, 1, &group);
+    // The last one of the new protocol leaves, and the group becomes a classic one.
+    talk.call("one", 1, "leaves", &heartbeat(&group, "one", -1));
+    describe(talk, 1, &group);
+    talk.call("two", 4, "in a classic group again", &beat(&told.member_id, joined.generation_id));
+    talk.call(
+        "two",
+        6,
+        "a classic group again",
+        &DescribeGroupsRequest::default().with_groups(vec![GroupId(group.clone())]),
+    );
+    talk.call("two", 5, "leaves", &leave(&told.member_id));
+    let other = talk.group("other");
+    talk.call("three", 1, "join", &joining(&other, "three", &[&topic]));
+    talk.call("four", 9, "unknown member", &joining_classic(&other, "unknown", None, Some(&topic)));
+    describe(talk, 1, &other);
+}
+
+pub fn consumer_requests_to_a_classic_group(talk: &mut Talk) {
+    let (group, connect) = (talk.group("group"), talk.group("connect"));
+    let (topic, _) = topic_of(talk, "topic", 2);
+    let id = classic_join(talk, "classic", &connect, "connect", None);
+    talk.call("two", 1, "joins a group of another protocol type", &joining(&connect, "two", &[&topic]));
+    talk.call("two", 1, "a heartbeat to a classic group", &heartbeat(&connect, &id, 1));
+    let id = classic_join(talk, "one", &group, "consumer", Some(&topic));
+    talk.call("two", 1, "joins a classic group", &joining(&group, "two", &[&topic]));
+    describe(talk, 1, &group);
+    let beat = HeartbeatRequest::default()
+        .with_group_id(GroupId(group.clone()))
+        .with_member_id(str_bytes(&*id))
+        .with_generation_id(1)
+        .with_group_instance_id(None);
+    talk.call("one", 4, "is told to join again", &beat);
+    let joined = talk.call("one", 9, "joins again", &joining_classic(&group, &id, None, Some(&topic)));
+    let sync = SyncGroupRequest::default()
+        .with_group_id(GroupId(group.clone()))
+        .with_member_id(str_bytes(&*id))
+        .with_generation_id(joined.generation_id)
+        .with_group_instance_id(None)
+        .with_protocol_type(Some(str_bytes("consumer")))
+        .with_protocol_name(Some(str_bytes("range")));
+    talk.call("one", 5, "after it joined again", &sync);
+    talk.call("two", 1, "heartbeat", &heartbeat(&group, "two", 2));
+    describe(talk, 1, &group);
+    let leave =
+        MemberIdentity::default().with_member_id(str_bytes(&*id)).with_group_instance_id(None).with_reason(None);
+    talk.call(
+        "one",
+        5,
+        "leaves",
+        &LeaveGroupRequest::default().with_group_id(GroupId(group.clone())).with_members(vec![leave]),
+    );
+    talk.call("two", 1, "the only one", &heartbeat(&group, "two", 2));
+    describe(talk, 1, &group);
+    // An empty classic group is simply replaced.
+    let empty = talk.group("empty");
+    let id = classic_join(talk, "three", &empty, "connect", None);
+    let leave =
+        MemberIdentity::default().with_member_id(str_bytes(&*id)).with_group_instance_id(None).with_reason(None);
+    talk.call(
+        "three",
+        5,
+        "leaves",
+        &LeaveGroupRequest::default().with_group_id(GroupId(empty.clone())).with_members(vec![leave]),
+    );
+    talk.call("three", 1, "joins what is empty", &joining(&empty, "three", &[&topic]));
+    describe(talk, 1, &empty);
+}
+
+/// A topic that the coordinators have heard of, which in Kafka is a moment after it is there.
+fn topic_of(talk: &mut Talk, name: &str, partitions: i32) -> (StrBytes, Uuid) {
+    let (topic, id) = talk.topic(name, partitions);
+    let probe = talk.group(&format!("probe-{name}"));
+    let mut client = talk.unrecorded();
+    eventually("the coordinator knows the topic", Duration::from_secs(10), || {
+        let reply = client.call(1, &joining(&probe, "probe", &[&topic]));
+        (!partitions_of(&reply).is_empty()).then_some(())
+    });
+    thread::sleep(Duration::from_millis(100));
+    (topic, id)
+}
+
+fn joining(group: &str, member: &str, topics: &[&StrBytes]) -> ConsumerGroupHeartbeatRequest {
+    heartbeat(group, member, 0)
+        .with_rebalance_timeout_ms(5000)
+        .with_subscribed_topic_names(Some(topics.iter().map(|topic| TopicName((*topic).clone())).collect()))
+        .with_topic_partitions(Some(vec![]))
+}
+
+/// One that says nothing new.
+fn heartbeat(group: &str, member: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
+    ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(GroupId(str_bytes(group)))
+        .with_member_id(str_bytes(member))
+        .with_member_epoch(epoch)
+        .with_instance_id(None)
+        .with_rack_id(None)
+        .with_rebalance_timeout_ms(-1)
+        .with_subscribed_topic_names(None)
+        .with_subscribed_topic_regex(None)
+        .with_server_assignor(None)
+        .with_topic_partitions(None)
+}
+
+fn owned(topic_id: Uuid, partitions: &[i32]) -> Option<Vec<TopicPartitions>> {
+    let topic = TopicPartitions::default().with_topic_id(topic_id).with_partitions(partitions.to_vec());
+    Some(if partitions.is_empty() { vec![] } else { vec![topic] })
+}
+
+/// What a reply assigns of its only topic.
+fn partitions_of(reply: &ConsumerGroupHeartbeatResponse) -> Vec<i32> {
+    let assigned = reply.assignment.iter().flat_map(|assignment| &assignment.topic_partitions);
+    assigned.flat_map(|topic| topic.partitions.clone()).collect()
+}
+
+fn describe(talk: &mut Talk, version: i16, group: &StrBytes) {
+    let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![GroupId(group.clone())]);
+    talk.call_sorted("observer", version, "the group now", &request);
+}
+
+fn await_epoch(talk: &Talk, group: &StrBytes, epoch: i32) {
+    let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![GroupId(group.clone())]);
+    let mut client = talk.unrecorded();
+    eventually("the group's epoch", Duration::from_secs(10), || {
+        (client.call(1, &request).groups[0].group_epoch >= epoch).then_some(())
+    });
+}
+
+/// Joins and synchronizes as the only member; answers its id.
+fn classic_join(talk: &mut Talk, who: &'static str, group: &StrBytes, kind: &str, topic: Option<&StrBytes>) -> String {
+    let kind = if kind.is_empty() { "consumer" } else { kind };
+    let join = |member: &str| joining_classic(group, member, None, topic).with_protocol_type(str_bytes(kind));
+    let told = talk.call(who, 9, "classic, without an id", &join(""));
+    talk.call_it(&told.member_id, &format!("id of classic {who}"));
+    let joined = talk.call(who, 9, "classic, with the id", &join(&told.member_id));
+    let mut assignment = BytesMut::new();
+    assignment.put_i16(0);
+    assignment.put_i32(topic.map_or(0, |_| 1));
+    if let Some(topic) = topic {
+        put_string(&mut assignment, topic);
+        assignment.put_i32(2);
+        assignment.put_i32(0);
+        assignment.put_i32(1);
+    }
+    assignment.put_i32(-1);
+    let assignment = SyncGroupRequestAssignment::default()
+        .with_member_id(told.member_id.clone())
+        .with_assignment(assignment.freeze());
+    let sync = SyncGroupRequest::default()
+        .with_group_id(GroupId(group.clone()))
+        .with_member_id(told.member_id.clone())
+        .with_generation_id(joined.generation_id)
+        .with_group_instance_id(None)
+        .with_protocol_type(Some(str_bytes(kind)))
+        .with_protocol_name(Some(str_bytes("range")))
+        .with_assignments(vec![assignment]);
+    talk.call(who, 5, "classic, alone", &sync);
+    told.member_id.to_string()
+}
+
+/// A join of a consumer that reads `topic`.
+fn joining_classic(
+    group: &StrBytes,
+    member: &str,
+    instance: Option<&str>,
+    topic: Option<&StrBytes>,
+) -> JoinGroupRequest {
+    let mut metadata = BytesMut::new();
+    metadata.put_i16(0);
+    metadata.put_i32(topic.map_or(0, |_| 1));
+    if let Some(topic) = topic {
+        put_string(&mut metadata, topic);
+    }
+    metadata.put_i32(-1);
+    let protocol = JoinGroupRequestProtocol::default().with_name(str_bytes("range")).with_metadata(metadata.freeze());
+    JoinGroupRequest::default()
+        .with_group_id(GroupId(group.clone()))
+        .with_session_timeout_ms(10_000)
+        .with_rebalance_timeout_ms(20_000)
+        .with_member_id(str_bytes(member))
+        .with_group_instance_id(instance.map(str_bytes))
+        .with_protocol_type(str_bytes("consumer"))
+        .with_protocols(vec![protocol])
+        .with_reason(None)
+}
+
+fn with_metadata(mut request: JoinGroupRequest, metadata: &'static [u8]) -> JoinGroupRequest {
+    request.protocols[0].metadata = Bytes::from_static(metadata);
+    request
+}
+
+fn put_string(bytes: &mut BytesMut, text: &str) {
+    bytes.put_i16(text.len().try_into().unwrap());
+    bytes.put_slice(text.as_bytes());
+}

@@ -1,0 +1,124 @@
+//! Requests whose replies are compared with those of Apache Kafka 4.1, word by word.
+//!
+//! A scenario is a short conversation with a broker; what Kafka said in it is in replies/. `make conformance` has a Kafka
+//! and Tidegate say it anew, and `UPDATE=1 make conformance` keeps what Kafka says.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test ends by a panic, and owns no clock"
+)]
+
+mod admin;
+mod compare;
+mod consumer_groups;
+mod hostile;
+mod joins;
+mod known;
+mod listing;
+mod offsets;
+mod records;
+mod reply;
+mod requests;
+#[path = "../support/mod.rs"]
+mod support;
+mod talk;
+
+/// Makes each function of a module a test, and its replies a file of the same name. Behind the module: attributes.
+macro_rules! scenarios {
+    ($($module:ident $attributes:tt: [$($scenario:ident),* $(,)?],)*) => {
+        mod replies {
+            $(mod $module {
+                $(scenario!($attributes $module $scenario);)*
+            })*
+        }
+    };
+}
+
+macro_rules! scenario {
+    (($($attribute:meta)?) $module:ident $scenario:ident) => {
+        #[test]
+        $(#[$attribute])?
+        fn $scenario() {
+            let name = concat!(stringify!($module), "/", stringify!($scenario));
+            crate::compare::check(name, crate::$module::$scenario);
+        }
+    };
+}
+
+scenarios! {
+    offsets(): [
+        commits,
+        committers,
+        commits_in_a_rebalance,
+        fetches,
+        fetches_of_groups,
+        deleted_offsets,
+        deleted_groups,
+        the_empty_group_id,
+        leader_epochs,
+    ],
+    records(): [
+        produces,
+        idempotent_producers,
+        producer_ids,
+        fetches,
+        list_offsets,
+    ],
+    admin(): [
+        metadata,
+        created_topics,
+        deleted_topics,
+        created_partitions,
+        deleted_records,
+        described_configs,
+        altered_configs,
+        changed_configs,
+        cluster,
+        described_partitions,
+    ],
+    hostile(): [
+        headers,
+        bodies,
+        arrays,
+        api_versions,
+    ],
+    listing(): [
+        coordinators,
+        groups_by_state_and_type,
+        descriptions,
+    ],
+    joins(): [
+        life_of_a_member,
+        wrong_joins,
+        odd_joins,
+        a_protocol_twice,
+        inconsistent_protocols,
+        a_rebalance,
+        choice_of_a_protocol,
+        wrong_syncs,
+        wrong_heartbeats,
+        leaves,
+        static_members,
+        changed_metadata,
+    ],
+    consumer_groups(ignore = "KIP-848 is not there yet"): [
+        a_member_joins_and_leaves,
+        member_ids,
+        wrong_heartbeats,
+        fencing,
+        static_members,
+        regular_expressions,
+        two_members_share,
+        a_member_changes_its_mind,
+        unknown_topics,
+        descriptions,
+        offsets_of_members,
+        offsets_from_outside,
+        classic_requests_to_a_consumer_group,
+        consumer_requests_to_a_classic_group,
+    ],
+}
