@@ -42,7 +42,7 @@ fn respond(
     match described {
         Err(refusal) => response
             .with_error_code(refusal.error.code())
-            .with_error_message(Some(text(&refusal.message)))
+            .with_error_message(Some(text(&refusal.message)).filter(|message| !message.is_empty()))
             .with_authorized_operations(AUTHORIZED_OPERATIONS_OMITTED),
         Ok(group) => response
             .with_group_state(text(group.state.as_str()))
@@ -67,7 +67,7 @@ fn member(version: i16, member: DescribedConsumerMember) -> Member {
         .with_client_id(text(&member.client_id))
         .with_client_host(text(&member.client_host))
         .with_subscribed_topic_names(member.topics.iter().map(topic_name).collect())
-        .with_subscribed_topic_regex(Some(text(&member.regex)).filter(|regex| !regex.is_empty()))
+        .with_subscribed_topic_regex(Some(text(&member.regex)))
         .with_assignment(assignment(member.assigned))
         .with_target_assignment(assignment(member.target))
         .with_member_type(member_type)

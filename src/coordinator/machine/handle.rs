@@ -65,7 +65,7 @@ impl Machine {
                 let joined =
                     self.with_consumer(&group_id, now, out, |group, cx| group.join_classic(request, uuid, topics, cx));
                 // A static member that takes the place of the last one of the consumer protocol.
-                self.downgrade(&group_id, now, out);
+                self.downgrade(&group_id, &[], now, out);
                 return joined;
             }
             // Nothing is stored yet: should the gateway end now, the group is an empty one of the other protocol again.
@@ -151,7 +151,13 @@ impl Machine {
         let group_id = Arc::clone(&request.group_id);
         if request.member_epoch < 0 {
             let left = self.with_consumer(&group_id, now, out, |group, cx| group.leave(&request, cx));
-            let (reply, leaving) = left.unwrap_or_else(|| Err(self.not_a_consumer_group(&group_id)))?;
+            let Some(left) = left else {
+                return Err(self
+                    .describe_consumer(&group_id, topics)
+                    .err()
+                    .unwrap_or(GroupError::GroupIdNotFound.into()));
+            };
+            let (reply, leaving) = left?;
             self.remove_members(&group_id, leaving.as_slice(), "left", now, out);
             return Ok(reply);
         }
@@ -204,9 +210,7 @@ impl Machine {
             self.groups.insert(Arc::clone(group_id), AnyGroup::Consumer(group));
             return Ok(());
         }
-        let Some((epoch, data)) = consumer::upgraded(group, topics, &self.config) else {
-            return Err(self.not_a_consumer_group(group_id));
-        };
+        let (epoch, data) = consumer::upgraded(group, topics, &self.config)?;
         self.with_classic(group_id, now, out, |group, cx| group.interrupt(cx));
         let upgraded = GroupMetadata::of_consumers(group_id, epoch, data, now.wall_ms);
         self.change_protocol(upgraded, "consumer", now, out);
@@ -225,17 +229,23 @@ impl Machine {
         if member_ids.is_empty() {
             return;
         }
-        self.with_consumer(group_id, now, out, |group, cx| group.remove_members(member_ids, reason, cx));
-        if self.downgrade(group_id, now, out) {
+        let is_classic_then = self.downgrade(group_id, member_ids, now, out);
+        self.with_consumer(group_id, now, out, |group, cx| group.remove_members(member_ids, cx));
+        for member_id in member_ids {
+            let (group, member) = (Arc::clone(group_id), Arc::clone(member_id));
+            out.notices.push(Notice::MemberRemoved { group, member, reason });
+        }
+        if is_classic_then {
             self.with_classic(group_id, now, out, |group, cx| {
                 group.prepare_rebalance("the group is classic again", cx);
             });
         }
     }
 
-    fn downgrade(&mut self, group_id: &GroupId, now: Now, out: &mut Output) -> bool {
+    /// Makes the group a classic one if without `leaving` it has only members of that protocol.
+    fn downgrade(&mut self, group_id: &GroupId, leaving: &[Arc<str>], now: Now, out: &mut Output) -> bool {
         let Some(AnyGroup::Consumer(group)) = self.groups.get(group_id) else { return false };
-        let Some(value) = group.downgraded(now.wall_ms, &self.config) else { return false };
+        let Some(value) = group.downgraded(leaving, now.wall_ms, &self.config) else { return false };
         self.change_protocol(value, "classic", now, out);
         true
     }
@@ -269,6 +279,7 @@ impl Machine {
         match self.groups.get(group_id) {
             Some(AnyGroup::Consumer(group)) => Ok(group.describe(topics, &self.config)),
             Some(AnyGroup::Classic(_)) => Err(self.not_a_consumer_group(group_id)),
+            None if group_id.is_empty() => Err(Refusal::new(GroupError::InvalidGroupId, "")),
             None => Err(Refusal::new(GroupError::GroupIdNotFound, format!("Group {group_id} not found."))),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::{ConsumerHeartbeatReply, ConsumerHeartbeatRequest, Cx, GroupError, Notice, Refusal};
+use super::super::{ConsumerHeartbeatReply, ConsumerHeartbeatRequest, Cx, GroupError, Refusal};
 use super::{
     ConsumerGroup,
     heartbeat::{LEFT_FOR_A_WHILE, fenced_instance, next_epoch},
@@ -45,13 +45,10 @@ impl ConsumerGroup {
     }
 
     /// Removes members, whose partitions others may have from now on. The next heartbeat of any member assigns.
-    pub fn remove_members(&mut self, member_ids: &[Arc<str>], reason: &'static str, cx: &mut Cx<'_>) {
+    pub fn remove_members(&mut self, member_ids: &[Arc<str>], cx: &mut Cx<'_>) {
         let mut data = self.data.clone();
         for member_id in member_ids {
-            if data.members.remove(member_id).is_some() {
-                let (group, member) = (Arc::clone(&self.id), Arc::clone(member_id));
-                cx.out.notices.push(Notice::MemberRemoved { group, member, reason });
-            }
+            data.members.remove(member_id);
         }
         if data.members.len() == self.data.members.len() {
             return;

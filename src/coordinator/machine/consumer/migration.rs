@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::super::{
-    Config,
+    Config, GroupError, Refusal,
     consumer_protocol::{Subscription, parse_assignment},
     group::Group,
 };
@@ -14,17 +14,30 @@ use crate::model::{
     TopicName, TopicShape, Topics, group::Base64Bytes,
 };
 
-/// The group as one of the consumer protocol; its members go on in their generation with what their leader gave them. None
-/// when that cannot be: another protocol type, too many members, or metadata that is not a consumer's.
+/// The epoch and state of the group as one of the consumer protocol; its members go on in their generation with what their
+/// leader gave them. Refused when that cannot be: another protocol type, too many members, or metadata that is no consumer's.
 pub(in super::super) fn upgraded(
     group: &Group,
     topics: &dyn Topics,
     config: &Config,
-) -> Option<(i32, ConsumerGroupMetadata)> {
-    let is_allowed = config.consumer.migration.upgrades && group.uses_consumer_protocol();
-    if !is_allowed || group.members.len() > config.consumer.size_max {
-        return None;
-    }
+) -> Result<(i32, ConsumerGroupMetadata), Refusal> {
+    let why = if !config.consumer.migration.upgrades {
+        "the online upgrade is disabled"
+    } else if !group.uses_consumer_protocol() {
+        "the group does not use the consumer embedded protocol"
+    } else if group.members.len() > config.consumer.size_max {
+        "the group size exceeds the consumer group maximum size"
+    } else {
+        match consumers(group, topics) {
+            Some(data) => return Ok((group.generation, data)),
+            None => "the embedded consumer protocol is malformed",
+        }
+    };
+    let message = format!("Cannot upgrade classic group {} to consumer group because {why}.", group.id);
+    Err(Refusal::new(GroupError::GroupIdNotFound, message))
+}
+
+fn consumers(group: &Group, topics: &dyn Topics) -> Option<ConsumerGroupMetadata> {
     let mut data = ConsumerGroupMetadata { assignment_epoch: group.generation, ..ConsumerGroupMetadata::default() };
     for (member_id, member) in &group.members {
         let meta = &member.meta;
@@ -57,7 +70,7 @@ pub(in super::super) fn upgraded(
         data.members.insert(Arc::clone(member_id), Arc::new(member));
     }
     data.topics = existing(&data, topics);
-    Some((group.generation, data))
+    Some(data)
 }
 
 fn existing(data: &ConsumerGroupMetadata, topics: &dyn Topics) -> BTreeMap<TopicName, TopicShape> {
@@ -66,11 +79,14 @@ fn existing(data: &ConsumerGroupMetadata, topics: &dyn Topics) -> BTreeMap<Topic
 }
 
 impl ConsumerGroup {
-    /// The group as a classic one, if only members of the classic protocol are left, and any.
-    pub fn downgraded(&self, now_wall_ms: i64, config: &Config) -> Option<GroupMetadata> {
-        let members = &self.data.members;
-        let all_classic = !members.is_empty() && members.values().all(|member| member.classic.is_some());
-        if !all_classic || !config.consumer.migration.downgrades || members.len() > config.size_max {
+    /// The group as a classic one, if without `leaving` there are only members of the classic protocol, and any.
+    pub fn downgraded(&self, leaving: &[Arc<str>], now_wall_ms: i64, config: &Config) -> Option<GroupMetadata> {
+        let stays = |(member_id, _): &(&Arc<str>, &Arc<ConsumerMember>)| !leaving.contains(member_id);
+        let members: Vec<_> = self.data.members.iter().filter(stays).collect();
+        let all_classic = !members.is_empty() && members.iter().all(|(_, member)| member.classic.is_some());
+        // Who is the last to go was classic as well: the group has been without others for a while, by its policy.
+        let was_mixed = leaving.is_empty() || self.data.members.values().any(|member| member.classic.is_none());
+        if !all_classic || !was_mixed || !config.consumer.migration.downgrades || members.len() > config.size_max {
             return None;
         }
         let classic: Vec<_> = members.iter().filter_map(|(id, member)| self.classic_metadata(id, member)).collect();
