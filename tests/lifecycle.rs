@@ -227,6 +227,27 @@ fn metrics_show_offsets_latency_and_storage() {
 }
 
 #[test]
+fn metrics_show_the_cache_of_offsets_where_there_is_one() {
+    let without = Gateway::start();
+    assert_eq!(without.metrics("tidegate_offsets_cache_events_total"), []);
+    let gateway = Gateway::options().env("TIDEGATE_OFFSETS_CACHE_MAX_BYTES", "1000000").start();
+    let mut client = gateway.connect();
+    topics::create(&mut client, "topic", 2);
+    support::offsets::commit(&mut client, "group", "topic", 0, 5);
+    for _ in 0..3 {
+        let found = support::offsets::fetch(&mut client, 5, "group", Some(&[("topic", &[0, 1])]));
+        assert_eq!(found[0].1.iter().map(|partition| partition.offset).collect::<Vec<_>>(), [5, -1]);
+    }
+    let value = |name: &str| gateway.metrics(name)[0].1;
+    // The commit left the first partition in the cache; that the second has none was asked once.
+    assert_eq!(value("tidegate_offsets_cache_events_total{event=\"hit\"}"), 5.0);
+    assert_eq!(value("tidegate_offsets_cache_events_total{event=\"miss\"}"), 1.0);
+    assert_eq!(value("tidegate_offsets_cache_events_total{event=\"eviction\"}"), 0.0);
+    assert_eq!(value("tidegate_offsets_cache_groups"), 1.0);
+    assert!(value("tidegate_offsets_cache_bytes") > 0.0);
+}
+
+#[test]
 fn logs_name_what_happens_at_debug_and_are_quiet_at_info() {
     for (filter, loud) in [("info", false), ("debug", true)] {
         let gateway = Gateway::options().log(filter).start();

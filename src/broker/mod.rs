@@ -183,6 +183,10 @@ impl Broker {
         self.metrics.observe_stored("offsets", backend, small.offset_entries, small.offset_bytes);
         self.metrics.observe_stored("groups", backend, small.group_entries, small.group_bytes);
         self.metrics.observe_stored("records", backend, partitions.len() as u64, records);
+        if let Some(cache) = self.state.cache() {
+            let events = [("hit", cache.hits), ("miss", cache.misses), ("eviction", cache.evictions)];
+            self.metrics.observe_offsets_cache(&events, cache.groups, cache.bytes);
+        }
         self.metrics.refuses_writes.set(i64::from(self.storage_trouble().is_some()));
         if let Ok(counts) = self.coordinator.state_counts().await {
             self.metrics.observe_groups(&[

@@ -41,6 +41,8 @@ pub struct Settings {
     pub storage: StorageKind,
     pub filer_url: Option<String>,
     pub durability: Durability,
+    /// `offsets.cache.max.bytes`; 0 is no cache.
+    pub offsets_cache_bytes_max: u64,
     /// `tracing_subscriber::EnvFilter` syntax.
     pub log_filter: String,
     pub broker: BrokerSettings,

@@ -233,6 +233,14 @@ static GROUPS: &[Definition] = &[
         Between(1, MS_MAX),
         "How often expired offsets are looked for.",
     ),
+    Definition::unset(
+        "offsets.cache.max.bytes",
+        Long,
+        "67108864",
+        Between(0, 1 << 50),
+        "Memory for committed offsets in front of the backend; 0 reads each from it. By default 64 MiB before a filer and \
+         0 before memory and disk, which have all offsets in memory themselves.",
+    ),
 ];
 
 static FETCH: &[Definition] = &[

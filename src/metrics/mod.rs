@@ -3,8 +3,8 @@
 mod cleaner;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramTimer, HistogramVec, IntCounter, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramTimer, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 pub use cleaner::CleanerMetrics;
@@ -30,6 +30,9 @@ pub struct Metrics {
     storage_entries: IntGaugeVec,
     groups: IntGaugeVec,
     coordinator_events: IntGaugeVec,
+    cache_events: IntCounterVec,
+    cache_groups: IntGauge,
+    cache_bytes: IntGauge,
     pub cleaner: CleanerMetrics,
 }
 
@@ -82,6 +85,12 @@ impl Metrics {
                 Opts::new("tidegate_coordinator_events", "What the group coordinator did since the start, by event."),
                 &["event"],
             )?,
+            cache_events: IntCounterVec::new(
+                Opts::new("tidegate_offsets_cache_events_total", "What the cache of offsets did, by event."),
+                &["event"],
+            )?,
+            cache_groups: IntGauge::new("tidegate_offsets_cache_groups", "Groups with offsets in the cache.")?,
+            cache_bytes: IntGauge::new("tidegate_offsets_cache_bytes", "Memory that the cache of offsets takes.")?,
             cleaner: CleanerMetrics::new()?,
             registry,
         };
@@ -110,6 +119,16 @@ impl Metrics {
         counts.iter().for_each(|(event, count)| set(&self.coordinator_events, &[event], *count));
     }
 
+    /// The cache of offsets: its counters by event, and what it holds.
+    pub fn observe_offsets_cache(&self, counts: &[(&str, u64)], groups: u64, bytes: u64) {
+        for (event, count) in counts {
+            let counter = self.cache_events.with_label_values(&[event]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+        self.cache_groups.set(i64::try_from(groups).unwrap_or(i64::MAX));
+        self.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
     /// The registry in Prometheus' text format.
     pub fn render(&self) -> Result<String, prometheus::Error> {
         let mut text = Vec::new();
@@ -134,6 +153,9 @@ impl Metrics {
         registry.register(Box::new(self.storage_entries.clone()))?;
         registry.register(Box::new(self.groups.clone()))?;
         registry.register(Box::new(self.coordinator_events.clone()))?;
+        registry.register(Box::new(self.cache_events.clone()))?;
+        registry.register(Box::new(self.cache_groups.clone()))?;
+        registry.register(Box::new(self.cache_bytes.clone()))?;
         self.cleaner.register(registry)
     }
 }

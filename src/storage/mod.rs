@@ -3,6 +3,7 @@
 //! [`Journal`] keeps small state (offsets, groups, catalogue), [`segment::SegmentStore`] keeps records.
 //! [`OffsetStorage`] and [`GroupStorage`] are what handlers and tests see of the former.
 
+mod cached;
 pub mod disk;
 mod finding;
 mod journaled;
@@ -13,6 +14,7 @@ mod resharding;
 pub mod segment;
 
 pub use self::{
+    cached::CachedStorage,
     finding::{Finding, Severity},
     journaled::JournaledStorage,
     segment::{FileEntry, OpenMode, SegmentFile, SegmentStore, Volume},
@@ -174,6 +176,11 @@ pub trait CoordinatorStorage: OffsetStorage + GroupStorage {
     /// Entries and bytes held, for metrics.
     fn size(&self) -> StorageSize;
 
+    /// What a cache in front of the backend does; none without one.
+    fn cache(&self) -> Option<CacheStats> {
+        None
+    }
+
     /// Why appends are refused at the moment; Ok when they are not.
     fn health(&self) -> Result<(), StorageError> {
         Ok(())
@@ -187,6 +194,18 @@ pub struct StorageSize {
     pub offset_bytes: u64,
     pub group_entries: u64,
     pub group_bytes: u64,
+}
+
+/// What a cache of offsets holds, and what it did since the start. A read of one partition is a hit or a miss, and so
+/// is a read of all of a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    pub hits: u64,
+    pub misses: u64,
+    /// Groups that made room for others.
+    pub evictions: u64,
+    pub groups: u64,
+    pub bytes: u64,
 }
 
 #[cfg(test)]
