@@ -12,10 +12,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
 use super::{
-    Config, Counters, Event, FetchOffsetsRequest, FetchedOffsets, GroupError, Machine, Now, Output, Reply, Request,
-    Token, journal_shard,
+    Config, Counters, Event, FetchOffsetsRequest, GroupError, Machine, Now, Output, Reply, Request, Token,
+    gate::{Change, Gate},
+    journal_shard,
     machine::{RECORDS_BYTES_MAX, record_bytes},
-    machine_config, report,
+    machine_config,
+    reads::fetch_offsets,
+    report,
 };
 use crate::{
     clock::Clock,
@@ -25,7 +28,23 @@ use crate::{
 };
 
 /// Where the answer to a request goes.
-pub(super) type Answer = oneshot::Sender<Result<Reply, GroupError>>;
+pub(super) struct Answer {
+    sender: oneshot::Sender<Result<Reply, GroupError>>,
+    /// Of a request that changes offsets, until it was answered.
+    change: Option<Change>,
+}
+
+impl Answer {
+    pub fn new(sender: oneshot::Sender<Result<Reply, GroupError>>, change: Option<Change>) -> Self {
+        Self { sender, change }
+    }
+
+    fn send(self, reply: Result<Reply, GroupError>) {
+        drop(self.change);
+        // The client may have gone.
+        let _ = self.sender.send(reply);
+    }
+}
 
 /// What comes into the mailbox.
 pub(super) enum Message {
@@ -44,6 +63,18 @@ pub(super) enum Ask {
     DeleteGroup(GroupId),
 }
 
+impl Ask {
+    pub fn changes_offsets(&self) -> bool {
+        match self {
+            Self::Request(request) => {
+                matches!(request, Request::Commit(_) | Request::DeleteOffsets(_) | Request::DeleteGroup(..))
+            }
+            Self::FetchOffsets(_) => false,
+            Self::DeleteGroup(_) => true,
+        }
+    }
+}
+
 /// One shard of the coordinator.
 pub(super) struct Shard {
     index: u16,
@@ -53,6 +84,7 @@ pub(super) struct Shard {
     storage: Arc<dyn CoordinatorStorage>,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
+    gate: Arc<Gate>,
     /// None while it could not be rebuilt.
     machine: Option<Machine>,
     rebuild: Rebuild,
@@ -99,6 +131,7 @@ impl Shard {
         storage: Arc<dyn CoordinatorStorage>,
         clock: Arc<dyn Clock>,
         counters: Arc<Counters>,
+        gate: Arc<Gate>,
     ) -> Self {
         let interval_ms = u64::try_from(settings.offsets_retention_check.as_millis()).unwrap_or(u64::MAX).max(1);
         let at_ms = now(clock.as_ref()).monotonic_ms.saturating_add(interval_ms);
@@ -110,6 +143,7 @@ impl Shard {
             storage,
             clock,
             counters,
+            gate,
             machine: None,
             rebuild: Rebuild::default(),
             waiting: HashMap::new(),
@@ -125,6 +159,7 @@ impl Shard {
             debug!(shard = self.index, groups = stored.len(), with_offsets = with_offsets.len(), "restoring groups");
         }
         self.machine = Some(Machine::restore(self.config.clone(), stored, with_offsets, self.now()));
+        self.gate.set_open(true);
     }
 
     /// Serves the mailbox until it closes or says so.
@@ -158,6 +193,7 @@ impl Shard {
                 break;
             }
         }
+        self.gate.set_open(false);
         debug!(shard = self.index, "shard ends");
     }
 
@@ -196,7 +232,7 @@ impl Shard {
                 Request::Heartbeat(_) => Ok(Reply::Heartbeat(Ok(()))),
                 _ => Err(GroupError::CoordinatorLoadInProgress),
             };
-            let _ = answer.send(loading);
+            answer.send(loading);
             return;
         };
         let group_id = request.group_id().cloned();
@@ -341,6 +377,7 @@ impl Shard {
             let commits = records.iter().filter(is_commit).count();
             if let Err(error) = self.storage.append(self.id, records).await {
                 warn!(shard = self.index, %error, "cannot store what groups did; the shard begins anew");
+                self.gate.set_open(false);
                 Counters::add(&self.counters.appends_failed, 1);
                 for (token, _) in replies {
                     self.answer(token, Err(GroupError::CoordinatorNotAvailable));
@@ -359,9 +396,7 @@ impl Shard {
         }
         let storage = &self.storage;
         join_all(reads.into_iter().map(|(request, answer)| async move {
-            let fetched = fetch_offsets(storage.as_ref(), request).await;
-            // The client may have gone.
-            let _ = answer.send(Ok(Reply::FetchOffsets(fetched)));
+            answer.send(Ok(Reply::FetchOffsets(fetch_offsets(storage.as_ref(), request).await)));
         }))
         .await;
     }
@@ -410,8 +445,7 @@ impl Shard {
 
     fn answer(&mut self, token: Token, reply: Result<Reply, GroupError>) {
         if let Some(answer) = self.waiting.remove(&token) {
-            // The client may have gone.
-            let _ = answer.send(reply);
+            answer.send(reply);
         }
     }
 
@@ -440,38 +474,9 @@ impl Shard {
     }
 }
 
-async fn fetch_offsets(
-    storage: &dyn CoordinatorStorage,
-    request: FetchOffsetsRequest,
-) -> Result<FetchedOffsets, GroupError> {
-    let FetchOffsetsRequest { group_id, partitions } = request;
-    let failed = |error: StorageError| {
-        warn!(group = %group_id, %error, "cannot read offsets");
-        GroupError::NotCoordinator
-    };
-    let Some(partitions) = partitions else {
-        let all = storage.fetch_all(&group_id).await.map_err(failed)?;
-        return Ok(all.into_iter().map(|(partition, value)| (partition, Some(value))).collect());
-    };
-    let mut fetched = Vec::with_capacity(partitions.len());
-    for partition in partitions {
-        let value = storage.fetch(&group_id, &partition).await.map_err(failed)?;
-        debug!(
-            group = %group_id,
-            topic = %partition.topic,
-            partition = partition.partition,
-            offset = value.as_ref().map_or(-1, |value| value.offset),
-            "offset fetched"
-        );
-        fetched.push((partition, value));
-    }
-    Ok(fetched)
-}
-
 /// Answers with an error; true, because the shard goes on.
 fn refuse(answer: Answer, error: GroupError) -> bool {
-    // The client may have gone.
-    let _ = answer.send(Err(error));
+    answer.send(Err(error));
     true
 }
 

@@ -119,10 +119,7 @@ impl OffsetStorage for CachedStorage {
 
     async fn fetch_all(&self, group: &str) -> Result<Vec<(TopicPartition, OffsetMetadata)>, StorageError> {
         let seen = match self.cache.stripe(group).get_all(group) {
-            Ok(mut offsets) => {
-                offsets.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
-                return Ok(offsets);
-            }
+            Ok(offsets) => return Ok(sorted(offsets)),
             Err(seen) => seen,
         };
         let offsets = self.inner.fetch_all(group).await?;
@@ -189,6 +186,14 @@ impl CoordinatorStorage for CachedStorage {
         outcome
     }
 
+    fn at_hand(&self, group: &str, partitions: &[TopicPartition]) -> Option<Vec<Option<OffsetMetadata>>> {
+        self.cache.stripe(group).at_hand(group, partitions)
+    }
+
+    fn all_at_hand(&self, group: &str) -> Option<Vec<(TopicPartition, OffsetMetadata)>> {
+        self.cache.stripe(group).all_at_hand(group).map(sorted)
+    }
+
     fn size(&self) -> StorageSize {
         self.inner.size()
     }
@@ -235,6 +240,11 @@ fn offset_changes(records: &[CoordinatorRecord]) -> Vec<(GroupId, Change)> {
         is_same
     });
     changes.into_iter().map(|(group, changed)| (group, Change::Some(changed))).collect()
+}
+
+fn sorted(mut offsets: Vec<(TopicPartition, OffsetMetadata)>) -> Vec<(TopicPartition, OffsetMetadata)> {
+    offsets.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+    offsets
 }
 
 /// A future that goes on by itself when it is dropped in the middle.

@@ -173,6 +173,17 @@ pub trait CoordinatorStorage: OffsetStorage + GroupStorage {
     /// Rebuilds what the projections hold of `shard` from what is durable, after a failed append.
     async fn reload(&self, shard: ShardId) -> Result<(), StorageError>;
 
+    /// The offsets of some partitions in their order, as [`fetch`](OffsetStorage::fetch) finds them, if nobody need be
+    /// waited for; none otherwise.
+    fn at_hand(&self, _group: &str, _partitions: &[TopicPartition]) -> Option<Vec<Option<OffsetMetadata>>> {
+        None
+    }
+
+    /// The same for [`fetch_all`](OffsetStorage::fetch_all).
+    fn all_at_hand(&self, _group: &str) -> Option<Vec<(TopicPartition, OffsetMetadata)>> {
+        None
+    }
+
     /// Entries and bytes held, for metrics.
     fn size(&self) -> StorageSize;
 

@@ -73,6 +73,8 @@ async fn no_read_is_stale_whatever_overlaps() {
                     let found = if fastrand::u8(..) < 64 {
                         let all = cached.fetch_all(&id(group)).await.unwrap();
                         offset(all.into_iter().find(|(at, _)| *at == partition).map(|(_, value)| value))
+                    } else if let Some(values) = cached.at_hand(&id(group), std::slice::from_ref(&partition)) {
+                        offset(values.into_iter().next().flatten())
                     } else {
                         offset(cached.fetch(&id(group), &partition).await.unwrap())
                     };

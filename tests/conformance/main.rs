@@ -44,6 +44,7 @@ macro_rules! storage_suite {
                 delete_forgets_only_what_is_named,
                 delete_group_forgets_all_of_one_group,
                 list_groups_lists_those_with_offsets,
+                what_is_at_hand_is_what_a_fetch_finds,
                 names_may_be_anything,
                 concurrent_commits_are_all_there,
                 offsets_never_go_back_and_never_tear,

@@ -69,6 +69,25 @@ impl Stripe {
         self.look(group, CachedGroup::all)
     }
 
+    /// Several at one moment. Not to have one of them is no miss yet: they will be asked for one by one.
+    pub(super) fn at_hand(&self, group: &str, partitions: &[TopicPartition]) -> Option<Vec<Option<OffsetMetadata>>> {
+        let cached = self.cached(group)?;
+        let found: Option<Vec<_>> = partitions.iter().map(|at| cached.get(at).map(|value| value.cloned())).collect();
+        self.counters.hits.fetch_add(found.as_ref().map_or(0, Vec::len) as u64, Ordering::Relaxed);
+        found
+    }
+
+    pub(super) fn all_at_hand(&self, group: &str) -> Option<Vec<(TopicPartition, OffsetMetadata)>> {
+        let found = self.cached(group)?.all();
+        self.counters.hits.fetch_add(u64::from(found.is_some()), Ordering::Relaxed);
+        found
+    }
+
+    /// What is cached of a group that is not being changed.
+    fn cached(&self, group: &str) -> Option<&CachedGroup> {
+        if self.claims.contains_key(group) { None } else { self.groups.get(group) }
+    }
+
     fn look<T>(&self, group: &str, read: impl FnOnce(&CachedGroup) -> Option<T>) -> Result<T, Seen> {
         let is_free = !self.claims.contains_key(group);
         let found = if is_free { self.groups.get(group).and_then(read) } else { None };
