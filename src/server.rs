@@ -173,7 +173,8 @@ async fn open_broker(
     let defaults = Arc::new(settings.broker_configs.topic_defaults(&catalog.dynamic_configs()));
     let logs =
         Logs::open(Arc::clone(&storage.segments), context, defaults, &catalog).context("cannot open the partitions")?;
-    let coordinator = Coordinator::open(Arc::clone(&storage.state), &settings.groups, Arc::clone(clock)).await?;
+    let state = Arc::clone(&storage.state);
+    let coordinator = Coordinator::open(state, &settings.groups, Arc::clone(clock), &metrics.groups).await?;
     Ok(Broker::new(BrokerParts {
         settings: Arc::clone(settings),
         clock: Arc::clone(clock),

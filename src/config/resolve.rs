@@ -43,6 +43,7 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, ConfigError> {
             None if storage == StorageKind::Filer => FILER_OFFSETS_CACHE_BYTES,
             None => 0,
         },
+        group_lag_series_max: values.number("metrics.group.lag.max.series")?,
         log_filter: values.parsed("log.filter", |text| Some(text.to_owned()))?,
         broker: broker(&values)?,
         net: net(&values)?,

@@ -32,6 +32,7 @@ pub use self::{machine::*, stats::CoordinatorStats};
 use crate::{
     clock::Clock,
     config::GroupSettings,
+    metrics::GroupMetrics,
     model::{GroupId, TopicId, TopicName},
     storage::{CoordinatorStorage, ShardId, StorageError, shard_of},
 };
@@ -58,6 +59,7 @@ impl Coordinator {
         storage: Arc<dyn CoordinatorStorage>,
         settings: &GroupSettings,
         clock: Arc<dyn Clock>,
+        metrics: &GroupMetrics,
     ) -> Result<Arc<Self>, StorageError> {
         let count = settings.shards.max(1);
         let mut stored: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
@@ -79,7 +81,7 @@ impl Coordinator {
             let (sender, mailbox) = mpsc::channel(MAILBOX_SIZE_MAX);
             let gate = Arc::new(Gate::default());
             let (storage, clock, counters) = (Arc::clone(&storage), Arc::clone(&clock), Arc::clone(&counters));
-            let mut shard = Shard::new(index, settings, storage, clock, counters, Arc::clone(&gate));
+            let mut shard = Shard::new(index, settings, storage, clock, counters, metrics.clone(), Arc::clone(&gate));
             shard.restore(stored, with_offsets);
             shards.push(ShardHandle { mailbox: sender, gate });
             tasks.push(tokio::spawn(shard.run(mailbox, stops.clone())));

@@ -18,11 +18,12 @@ use super::{
     machine::{RECORDS_BYTES_MAX, record_bytes},
     machine_config,
     reads::fetch_offsets,
-    report,
+    report::{AskedCommit, Reporter},
 };
 use crate::{
     clock::Clock,
     config::GroupSettings,
+    metrics::GroupMetrics,
     model::{CoordinatorRecord, GroupId, GroupMetadata, OffsetMetadata, TopicId, TopicName, TopicPartition},
     storage::{CoordinatorStorage, ShardId, StorageError, shard_of},
 };
@@ -84,6 +85,7 @@ pub(super) struct Shard {
     storage: Arc<dyn CoordinatorStorage>,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
+    reporter: Reporter,
     gate: Arc<Gate>,
     /// None while it could not be rebuilt.
     machine: Option<Machine>,
@@ -131,6 +133,7 @@ impl Shard {
         storage: Arc<dyn CoordinatorStorage>,
         clock: Arc<dyn Clock>,
         counters: Arc<Counters>,
+        metrics: GroupMetrics,
         gate: Arc<Gate>,
     ) -> Self {
         let interval_ms = u64::try_from(settings.offsets_retention_check.as_millis()).unwrap_or(u64::MAX).max(1);
@@ -141,6 +144,7 @@ impl Shard {
             id: journal_shard(index),
             config: machine_config(settings),
             storage,
+            reporter: Reporter::new(index, Arc::clone(&counters), metrics, Arc::clone(&clock)),
             clock,
             counters,
             gate,
@@ -244,8 +248,13 @@ impl Shard {
             matches!(request, Request::Join(..) | Request::Sync(_) | Request::Heartbeat(_) | Request::Leave(_));
         let stored = group_id.as_ref().is_some_and(|group_id| !self.batch.changed.contains(group_id));
         let shows_stored_state = self.batch.records.is_empty() || (of_member && stored);
+        let commit = if let Request::Commit(commit) = &request { AskedCommit::of(commit) } else { None };
         let out = machine.step(Event::Request(token, request), now);
-        let refused = out.replies.iter().find(|(of, _)| *of == token).and_then(|(_, reply)| reply.error());
+        let reply = out.replies.iter().find(|(of, _)| *of == token).map(|(_, reply)| reply);
+        if let (Some(commit), Some(Reply::Commit(Ok(results)))) = (commit, reply) {
+            self.reporter.committed(&commit, results);
+        }
+        let refused = reply.and_then(Reply::error);
         if let (Some(error), Some(group)) = (refused, &group_id) {
             debug!(shard = self.index, group = %group, %error, "request refused");
         }
@@ -344,13 +353,13 @@ impl Shard {
 
     /// Takes what a step led to into the batch; replies that show nothing unstored go out at once.
     fn absorb(&mut self, out: Output, shows_stored_state: bool) {
-        out.notices.iter().for_each(|notice| report::notice(self.index, &self.counters, notice));
+        out.notices.iter().for_each(|notice| self.reporter.notice(notice));
         if out.records.is_empty() && shows_stored_state {
             out.replies.into_iter().for_each(|(token, reply)| self.answer(token, Ok(reply)));
             return;
         }
         for record in &out.records {
-            report::record(self.index, record);
+            self.reporter.record(record);
             self.batch.bytes = self.batch.bytes.saturating_add(record_bytes(record));
             if let CoordinatorRecord::Group { group, .. } = record {
                 self.batch.changed.insert(Arc::clone(group));
@@ -404,6 +413,7 @@ impl Shard {
     /// Drops the machine, which has seen records that were not stored, and all that waits in it.
     async fn begin_anew(&mut self) {
         self.machine = None;
+        self.reporter.forget_rebalances();
         self.sweep.queue.clear();
         self.refuse_waiting();
         // The first failure is mended at once; when appends go on failing, groups are not read again for each of them.

@@ -146,7 +146,7 @@ fn settings() -> GroupSettings {
 
 async fn open(storage: &Arc<FakeStorage>) -> Arc<Coordinator> {
     let storage: Arc<dyn CoordinatorStorage> = storage.clone();
-    Coordinator::open(storage, &settings(), Arc::new(SystemClock::new())).await.unwrap()
+    Coordinator::open(storage, &settings(), Arc::new(SystemClock::new()), &GroupMetrics::new().unwrap()).await.unwrap()
 }
 
 async fn start() -> (Arc<FakeStorage>, Arc<Coordinator>) {
@@ -454,7 +454,8 @@ async fn offsets_expire_and_empty_groups_go() {
     let storage = Arc::new(FakeStorage::default());
     let clock = MockClock::at(1_000_000);
     let as_storage: Arc<dyn CoordinatorStorage> = storage.clone();
-    let coordinator = Coordinator::open(as_storage, &settings(), Arc::new(clock.clone())).await.unwrap();
+    let metrics = GroupMetrics::new().unwrap();
+    let coordinator = Coordinator::open(as_storage, &settings(), Arc::new(clock.clone()), &metrics).await.unwrap();
     coordinator.commit_offsets(commit("g", "", -1, 1)).await.unwrap();
     clock.advance(Duration::from_secs(999));
     coordinator.state_counts().await.unwrap();

@@ -32,7 +32,10 @@ impl Machine {
 
     pub(super) fn count_states(&self) -> StateCounts {
         let mut counts = StateCounts::default();
-        self.groups.values().for_each(|group| counts.count(group.state));
+        for group in self.groups.values() {
+            counts.count(group.state);
+            counts.members += group.members.len() as u64;
+        }
         counts
     }
 }

@@ -135,6 +135,8 @@ pub struct StateCounts {
     pub completing_rebalance: u64,
     pub stable: u64,
     pub dead: u64,
+    /// Members of all groups.
+    pub members: u64,
 }
 
 /// What became of a request.
@@ -200,6 +202,7 @@ impl StateCounts {
         self.completing_rebalance += other.completing_rebalance;
         self.stable += other.stable;
         self.dead += other.dead;
+        self.members += other.members;
     }
 }
 
