@@ -13,7 +13,7 @@ use tidegate::{
     config::Durability,
     model::{GroupId, OffsetMetadata, TopicPartition},
     storage::{
-        CoordinatorStorage, JournaledStorage,
+        CachedStorage, CoordinatorStorage, JournaledStorage,
         disk::{DiskJournal, JournalOptions},
         memory::MemoryStorage,
     },
@@ -40,6 +40,11 @@ fn backends(runtime: &Runtime) -> Vec<(&'static str, Arc<dyn CoordinatorStorage>
         let journal = DiskJournal::open(dir.path(), JournalOptions::new(durability), clock).expect("a journal");
         let storage = runtime.block_on(JournaledStorage::open(Arc::new(journal), 50)).expect("an empty storage");
         backends.push((name, Arc::new(storage), Some(dir)));
+    }
+    for (at, name) in [(0, "memory-cached"), (1, "disk-os-cached")] {
+        let Some((_, backend, _)) = backends.get(at) else { continue };
+        let cached: Arc<dyn CoordinatorStorage> = Arc::new(CachedStorage::new(Arc::clone(backend), 50, 64 << 20));
+        backends.push((name, cached, None));
     }
     backends
 }

@@ -21,7 +21,7 @@ use crate::{
     metrics::Metrics,
     net::{Listener, Stop},
     storage::{
-        CoordinatorStorage, Journal, JournaledStorage, SegmentStore,
+        CachedStorage, CoordinatorStorage, Journal, JournaledStorage, SegmentStore,
         disk::{DataDirLock, DiskJournal, DiskSegments, JournalOptions, journal},
         memory::{MemoryJournal, MemorySegments, MemoryStorage},
     },
@@ -100,16 +100,26 @@ struct Storage {
 
 impl Storage {
     async fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
-        match settings.storage {
-            StorageKind::Memory => Ok(Self {
+        let storage = match settings.storage {
+            StorageKind::Memory => Self {
                 journal: Arc::new(MemoryJournal::new()),
                 segments: Arc::new(MemorySegments::new(settings.log.memory_bytes_max)),
                 state: Arc::new(MemoryStorage::new()),
                 _lock: None,
-            }),
-            StorageKind::Disk => Self::open_disk(settings, clock).await,
+            },
+            StorageKind::Disk => Self::open_disk(settings, clock).await?,
             StorageKind::Filer => anyhow::bail!("the filer backend is not there yet"),
+        };
+        Ok(storage.cached(settings))
+    }
+
+    /// With the cache of offsets in front, if the settings want one.
+    fn cached(self, settings: &Settings) -> Self {
+        let bytes_max = settings.offsets_cache_bytes_max;
+        if bytes_max == 0 {
+            return self;
         }
+        Self { state: Arc::new(CachedStorage::new(self.state, settings.groups.shards, bytes_max)), ..self }
     }
 
     async fn open_disk(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
@@ -163,7 +173,8 @@ async fn open_broker(
     let defaults = Arc::new(settings.broker_configs.topic_defaults(&catalog.dynamic_configs()));
     let logs =
         Logs::open(Arc::clone(&storage.segments), context, defaults, &catalog).context("cannot open the partitions")?;
-    let coordinator = Coordinator::open(Arc::clone(&storage.state), &settings.groups, Arc::clone(clock)).await?;
+    let state = Arc::clone(&storage.state);
+    let coordinator = Coordinator::open(state, &settings.groups, Arc::clone(clock), &metrics.groups).await?;
     Ok(Broker::new(BrokerParts {
         settings: Arc::clone(settings),
         clock: Arc::clone(clock),

@@ -23,6 +23,8 @@ fn nothing_at_all_is_disk_on_the_loopback_address() {
     assert_eq!(settings.groups.session_timeout_min, Duration::from_secs(6));
     assert_eq!(settings.groups.session_timeout_max, Duration::from_secs(1800));
     assert_eq!(settings.groups.offsets_retention, Duration::from_secs(7 * 86_400));
+    // Memory and disk have every offset in memory themselves.
+    assert_eq!(settings.offsets_cache_bytes_max, 0);
     assert_eq!((settings.groups.shards, settings.groups.offset_metadata_bytes_max), (50, 4096));
     assert_eq!((settings.fetch.past_end, settings.fetch.bytes_max), (FetchPastEnd::Error, 57_671_680));
     assert_eq!(settings.log.retention_check, Duration::from_secs(300));

@@ -227,6 +227,66 @@ fn metrics_show_offsets_latency_and_storage() {
 }
 
 #[test]
+fn metrics_show_groups_members_rebalances_and_lag() {
+    let gateway = Gateway::options().env("TIDEGATE_METRICS_GROUP_LAG_MAX_SERIES", "2").start();
+    let mut member = groups::Member::alone(&gateway, "group");
+    let mut admin = gateway.connect();
+    topics::create(&mut admin, "topic", 2);
+    topics::create(&mut admin, "other", 1);
+    produce_values(&mut admin, "topic", 0, ["one", "two", "three"]);
+    assert_eq!(member.commit(8, "topic", 0, 1), 0);
+    assert_eq!(member.commit(8, "topic", 1, 0), 0);
+    let value = |name: &str| {
+        let samples = gateway.metrics(name);
+        assert_eq!(samples.len(), 1, "{name}: {samples:?}");
+        samples[0].1
+    };
+    assert_eq!(value("tidegate_groups{state=\"Stable\"}"), 1.0);
+    assert_eq!(value("tidegate_group_members"), 1.0);
+    assert_eq!(value("tidegate_group_rebalances_total"), 1.0);
+    for step in ["join", "sync"] {
+        let count = format!("tidegate_group_rebalance_step_duration_seconds_count{{step=\"{step}\"}}");
+        assert_eq!(value(&count), 1.0);
+    }
+    assert_eq!(value("tidegate_group_lag{group=\"group\",topic=\"topic\"}"), 2.0);
+    assert_eq!(value("tidegate_group_lag_omitted_groups"), 0.0);
+    // Of three more series only one is shown, whatever groups call themselves.
+    for group in ["h\"\n", "i"] {
+        support::offsets::commit(&mut admin, group, "other", 0, 0);
+    }
+    assert_eq!(gateway.metrics("tidegate_group_lag{").len(), 2);
+    assert_eq!(value("tidegate_group_lag_omitted_groups"), 1.0);
+    // What a group has read, and what is gone, shows no more.
+    assert_eq!(member.commit(8, "topic", 0, 3), 0);
+    assert_eq!(value("tidegate_group_lag{group=\"group\",topic=\"topic\"}"), 0.0);
+    topics::delete(&mut admin, "topic");
+    assert_eq!(gateway.metrics("tidegate_group_lag{group=\"group\""), []);
+}
+
+#[test]
+fn metrics_show_the_cache_of_offsets_where_there_is_one() {
+    let without = Gateway::start();
+    assert_eq!(without.metrics("tidegate_offsets_cache_events_total"), []);
+    // The lag of groups is read through the cache as well.
+    let gateway = Gateway::options().env("TIDEGATE_OFFSETS_CACHE_MAX_BYTES", "1000000");
+    let gateway = gateway.env("TIDEGATE_METRICS_GROUP_LAG_MAX_SERIES", "0").start();
+    let mut client = gateway.connect();
+    topics::create(&mut client, "topic", 2);
+    support::offsets::commit(&mut client, "group", "topic", 0, 5);
+    for _ in 0..3 {
+        let found = support::offsets::fetch(&mut client, 5, "group", Some(&[("topic", &[0, 1])]));
+        assert_eq!(found[0].1.iter().map(|partition| partition.offset).collect::<Vec<_>>(), [5, -1]);
+    }
+    let value = |name: &str| gateway.metrics(name)[0].1;
+    // The commit left the first partition in the cache; that the second has none was asked once.
+    assert_eq!(value("tidegate_offsets_cache_events_total{event=\"hit\"}"), 5.0);
+    assert_eq!(value("tidegate_offsets_cache_events_total{event=\"miss\"}"), 1.0);
+    assert_eq!(value("tidegate_offsets_cache_events_total{event=\"eviction\"}"), 0.0);
+    assert_eq!(value("tidegate_offsets_cache_groups"), 1.0);
+    assert!(value("tidegate_offsets_cache_bytes") > 0.0);
+}
+
+#[test]
 fn logs_name_what_happens_at_debug_and_are_quiet_at_info() {
     for (filter, loud) in [("info", false), ("debug", true)] {
         let gateway = Gateway::options().log(filter).start();
@@ -236,9 +296,13 @@ fn logs_name_what_happens_at_debug_and_are_quiet_at_info() {
         assert_eq!(member.commit(8, "the-topic", 0, 77), 0);
         topics::fetch(&mut member.client, "the-topic", 0, 99);
         assert_eq!(member.leave(), 0);
+        let member_id = format!("member={}", member.member_id);
         let log = gateway.log();
-        let names_all =
-            |line: &str| ["the-group", "the-topic", "partition=0", "offset=77"].iter().all(|part| line.contains(part));
+        let names_all = |line: &str| {
+            ["the-group", "the-topic", "partition=0", "offset=77", "generation=1", &member_id]
+                .iter()
+                .all(|part| line.contains(part))
+        };
         assert_eq!(log.lines().any(names_all), loud, "{filter}: {log}");
         if !loud {
             // Start, addresses, a new topic: nothing for each request.

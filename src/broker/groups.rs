@@ -80,10 +80,13 @@ impl Broker {
         let offsets = self.coordinator.fetch_offsets(request);
         async move {
             let mut offsets = offsets.await?;
-            for (partition, value) in &mut offsets {
-                let topic = snapshot.topic(&partition.topic);
-                if topic.is_some_and(|topic| value.as_ref().is_some_and(|value| is_of_another(topic, value))) {
-                    *value = None;
+            // Neighbours are mostly of one topic: it is looked up once.
+            for of_topic in offsets.chunk_by_mut(|(one, _), (next, _)| Arc::ptr_eq(&one.topic, &next.topic)) {
+                let Some(topic) = of_topic.first().and_then(|(partition, _)| snapshot.topic(&partition.topic)) else {
+                    continue;
+                };
+                for (_, value) in of_topic {
+                    value.take_if(|value| is_of_another(topic, value));
                 }
             }
             if all {

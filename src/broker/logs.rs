@@ -101,6 +101,11 @@ impl Logs {
         Ok(log)
     }
 
+    /// The log of a partition that was ever written to or read.
+    pub fn if_open(&self, topic: TopicId, partition: i32) -> Option<Arc<PartitionLog>> {
+        self.open.read().get(&topic)?.get(&partition).cloned()
+    }
+
     /// Deletes the records of a topic that left the catalogue.
     pub fn delete_topic(&self, topic: &Topic) {
         let removed = self.open.write().remove(&topic.id);

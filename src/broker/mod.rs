@@ -8,6 +8,7 @@ mod groups;
 mod health;
 mod list_offsets;
 mod logs;
+mod observe;
 mod produce;
 mod sessions;
 mod topics;
@@ -23,7 +24,7 @@ use crate::{
     coordinator::Coordinator,
     log::PartitionLog,
     metrics::Metrics,
-    model::{GroupState, Topics},
+    model::Topics,
     storage::{CoordinatorStorage, StorageError, Volume},
 };
 
@@ -178,33 +179,5 @@ impl Broker {
     /// Room of the volume that records are on; none for a backend without one.
     pub fn volume(&self) -> Option<Volume> {
         self.logs.volume()
-    }
-
-    /// Brings the gauges up to date; called when metrics are read. `backend` labels the stored sizes.
-    pub async fn observe(&self, backend: &str) {
-        let small = self.state.size();
-        let partitions = self.log_dir();
-        let records = partitions.iter().map(|partition| partition.size_bytes).sum();
-        self.metrics.observe_stored("offsets", backend, small.offset_entries, small.offset_bytes);
-        self.metrics.observe_stored("groups", backend, small.group_entries, small.group_bytes);
-        self.metrics.observe_stored("records", backend, partitions.len() as u64, records);
-        self.metrics.refuses_writes.set(i64::from(self.storage_trouble().is_some()));
-        if let Ok(counts) = self.coordinator.state_counts().await {
-            self.metrics.observe_groups(&[
-                (GroupState::Empty.as_str(), counts.empty),
-                (GroupState::PreparingRebalance.as_str(), counts.preparing_rebalance),
-                (GroupState::CompletingRebalance.as_str(), counts.completing_rebalance),
-                (GroupState::Stable.as_str(), counts.stable),
-                (GroupState::Dead.as_str(), counts.dead),
-            ]);
-        }
-        let stats = self.coordinator.stats();
-        self.metrics.observe_coordinator(&[
-            ("rebalances_completed", stats.rebalances_completed),
-            ("members_removed", stats.members_removed),
-            ("offsets_expired", stats.offsets_expired),
-            ("groups_deleted", stats.groups_deleted),
-            ("appends_failed", stats.appends_failed),
-        ]);
     }
 }

@@ -19,23 +19,31 @@ use super::{
 pub(super) fn settings(layers: &Layers) -> Result<Settings, ConfigError> {
     let values = Values { layers };
     let broker_configs = BrokerConfigs::new(layers.raw());
+    let storage = values.parsed("storage", |text| match text {
+        "memory" => Some(StorageKind::Memory),
+        "disk" => Some(StorageKind::Disk),
+        "filer" => Some(StorageKind::Filer),
+        _ => None,
+    })?;
     let settings = Settings {
         listen: values.parsed("listen", parse_listen)?,
         advertise: values.optional("advertise", |text| text.parse().ok())?,
         admin_listen: values.parsed("admin.listen", parse_listen)?,
         data_dir: values.parsed("data.dir", |text| Some(PathBuf::from(text)))?,
-        storage: values.parsed("storage", |text| match text {
-            "memory" => Some(StorageKind::Memory),
-            "disk" => Some(StorageKind::Disk),
-            "filer" => Some(StorageKind::Filer),
-            _ => None,
-        })?,
+        storage,
         filer_url: values.optional("filer.url", |text| Some(text.to_owned()))?,
         durability: values.parsed("durability", |text| match text {
             "sync" => Some(Durability::Sync),
             "os" => Some(Durability::Os),
             _ => None,
         })?,
+        offsets_cache_bytes_max: match values.optional_number("offsets.cache.max.bytes")? {
+            Some(bytes) => bytes,
+            // The others have every offset in memory: a cache would be a second copy (docs/decisions/0008).
+            None if storage == StorageKind::Filer => FILER_OFFSETS_CACHE_BYTES,
+            None => 0,
+        },
+        group_lag_series_max: values.number("metrics.group.lag.max.series")?,
         log_filter: values.parsed("log.filter", |text| Some(text.to_owned()))?,
         broker: broker(&values)?,
         net: net(&values)?,
@@ -158,6 +166,10 @@ impl<'a> Values<'a> {
         }
     }
 
+    fn optional_number<T: TryFrom<i64>>(&self, name: &str) -> Result<Option<T>, ConfigError> {
+        self.layers.value(name).map(|_| self.number(name)).transpose()
+    }
+
     fn millis(&self, name: &str) -> Result<Duration, ConfigError> {
         self.number(name).map(Duration::from_millis)
     }
@@ -213,6 +225,8 @@ impl<'a> Values<'a> {
         ConfigError::conflict(self.origin(name), &format!("{name} has a value that does not fit"))
     }
 }
+
+const FILER_OFFSETS_CACHE_BYTES: u64 = 64 << 20;
 
 /// Pairs of which the first must not be larger.
 const ORDERED: &[(&str, &str)] = &[

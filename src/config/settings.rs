@@ -41,6 +41,10 @@ pub struct Settings {
     pub storage: StorageKind,
     pub filer_url: Option<String>,
     pub durability: Durability,
+    /// `offsets.cache.max.bytes`; 0 is no cache.
+    pub offsets_cache_bytes_max: u64,
+    /// `metrics.group.lag.max.series`; 0 shows none.
+    pub group_lag_series_max: usize,
     /// `tracing_subscriber::EnvFilter` syntax.
     pub log_filter: String,
     pub broker: BrokerSettings,

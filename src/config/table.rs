@@ -268,6 +268,22 @@ static GROUPS: &[Definition] = &[
         Between(1, MS_MAX),
         "How often expired offsets are looked for.",
     ),
+    Definition::unset(
+        "offsets.cache.max.bytes",
+        Long,
+        "67108864",
+        Between(0, 1 << 50),
+        "Memory for committed offsets in front of the backend; 0 reads each from it. By default 64 MiB before a filer and \
+         0 before memory and disk, which have all offsets in memory themselves.",
+    ),
+    Definition::new(
+        "metrics.group.lag.max.series",
+        Int,
+        "1000",
+        Between(0, 1_000_000),
+        "Series of tidegate_group_lag, one for each topic of a group; groups are shown by name until there are so many, \
+         0 shows none.",
+    ),
 ];
 
 static FETCH: &[Definition] = &[

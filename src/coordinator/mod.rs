@@ -4,7 +4,9 @@
 //! and then lets the replies out. Requests take their place in the mailbox in the moment of the call and not when the
 //! returned future is first polled, so that requests pipelined on one connection keep their order.
 
+mod gate;
 pub mod machine;
+mod reads;
 mod report;
 mod shard;
 mod stats;
@@ -14,32 +16,41 @@ mod tests;
 
 use std::{future::Future, sync::Arc};
 
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, ready};
 use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
-pub use self::{machine::*, stats::CoordinatorStats};
 use self::{
-    shard::{Ask, Message, Shard},
+    gate::Gate,
+    shard::{Answer, Ask, Message, Shard},
     stats::Counters,
 };
+pub use self::{machine::*, stats::CoordinatorStats};
 use crate::{
     clock::Clock,
     config::GroupSettings,
+    metrics::GroupMetrics,
     model::{GroupId, TopicId, TopicName, Topics},
     storage::{CoordinatorStorage, ShardId, StorageError, shard_of},
 };
 
 /// All shards of the coordinator. Its methods return at once with a future that needs no further borrow.
 pub struct Coordinator {
-    shards: Vec<mpsc::Sender<Message>>,
+    shards: Vec<ShardHandle>,
+    storage: Arc<dyn CoordinatorStorage>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
     stopping: watch::Sender<bool>,
+}
+
+/// How a shard is reached.
+struct ShardHandle {
+    mailbox: mpsc::Sender<Message>,
+    gate: Arc<Gate>,
 }
 
 impl Coordinator {
@@ -48,6 +59,7 @@ impl Coordinator {
         storage: Arc<dyn CoordinatorStorage>,
         settings: &GroupSettings,
         clock: Arc<dyn Clock>,
+        metrics: &GroupMetrics,
     ) -> Result<Arc<Self>, StorageError> {
         let count = settings.shards.max(1);
         let mut stored: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
@@ -67,13 +79,14 @@ impl Coordinator {
         let (mut shards, mut tasks) = (Vec::new(), Vec::new());
         for ((index, stored), with_offsets) in (0..count).zip(stored).zip(with_offsets) {
             let (sender, mailbox) = mpsc::channel(MAILBOX_SIZE_MAX);
-            let mut shard =
-                Shard::new(index, settings, Arc::clone(&storage), Arc::clone(&clock), Arc::clone(&counters));
+            let gate = Arc::new(Gate::default());
+            let (storage, clock, counters) = (Arc::clone(&storage), Arc::clone(&clock), Arc::clone(&counters));
+            let mut shard = Shard::new(index, settings, storage, clock, counters, metrics.clone(), Arc::clone(&gate));
             shard.restore(stored, with_offsets);
-            shards.push(sender);
+            shards.push(ShardHandle { mailbox: sender, gate });
             tasks.push(tokio::spawn(shard.run(mailbox, stops.clone())));
         }
-        Ok(Arc::new(Self { shards, tasks: Mutex::new(tasks), counters, clock, stopping }))
+        Ok(Arc::new(Self { shards, storage, tasks: Mutex::new(tasks), counters, clock, stopping }))
     }
 
     /// JoinGroup. Answers when the join phase ends; on an error with the member id to go on with.
@@ -176,8 +189,19 @@ impl Coordinator {
         request: FetchOffsetsRequest,
     ) -> impl Future<Output = Result<FetchedOffsets, GroupError>> + Send + 'static + use<> {
         let shard = self.shard_of(&request.group_id);
-        let reply = ask(shard, Ask::FetchOffsets(request));
-        only(reply, |reply| if let Reply::FetchOffsets(result) = reply { Some(result) } else { None })
+        let at_hand = match shard {
+            // Who says which member it is, is to be checked.
+            Some(shard) if request.member.is_nobody() && shard.gate.lets_reads_pass() => {
+                reads::at_hand(&*self.storage, request)
+            }
+            _ => Err(request),
+        };
+        match at_hand {
+            Ok(fetched) => Either::Left(ready(Ok(fetched))),
+            Err(request) => Either::Right(only(ask(shard, Ask::FetchOffsets(request)), |reply| {
+                if let Reply::FetchOffsets(result) = reply { Some(result) } else { None }
+            })),
+        }
     }
 
     /// OffsetDelete; one result a partition, in their order.
@@ -246,7 +270,7 @@ impl Coordinator {
         topics: Vec<(TopicName, TopicId)>,
     ) -> impl Future<Output = Result<(), GroupError>> + Send + 'static + use<> {
         let topics: Arc<[(TopicName, TopicId)]> = topics.into();
-        let shards = self.shards.clone();
+        let shards: Vec<_> = self.shards.iter().map(|shard| shard.mailbox.clone()).collect();
         async move {
             let mut done = Vec::with_capacity(shards.len());
             for shard in &shards {
@@ -293,7 +317,7 @@ impl Coordinator {
     pub async fn shutdown(&self) {
         for shard in &self.shards {
             // A shard that is gone needs no word.
-            let _ = shard.send(Message::Shutdown).await;
+            let _ = shard.mailbox.send(Message::Shutdown).await;
         }
         let tasks = std::mem::take(&mut *self.tasks.lock());
         for ended in join_all(tasks).await {
@@ -303,7 +327,7 @@ impl Coordinator {
         }
     }
 
-    fn shard_of(&self, group_id: &str) -> Option<&mpsc::Sender<Message>> {
+    fn shard_of(&self, group_id: &str) -> Option<&ShardHandle> {
         let count = u16::try_from(self.shards.len()).unwrap_or(u16::MAX);
         self.shards.get(usize::from(shard_of(group_id, count)))
     }
@@ -324,17 +348,18 @@ impl Coordinator {
 
 /// Puts a request into a shard's mailbox at once; the future only waits for the answer.
 fn ask(
-    shard: Option<&mpsc::Sender<Message>>,
+    shard: Option<&ShardHandle>,
     ask: Ask,
 ) -> impl Future<Output = Result<Reply, GroupError>> + Send + 'static + use<> {
-    let (answer, receiver) = oneshot::channel();
-    let sent = match shard.map(mpsc::Sender::try_reserve) {
-        Some(Ok(place)) => {
-            place.send(Message::Ask { ask, answer });
+    let (sender, receiver) = oneshot::channel();
+    let sent = match shard.map(|shard| (shard, shard.mailbox.try_reserve())) {
+        Some((shard, Ok(place))) => {
+            let change = ask.changes_offsets().then(|| shard.gate.announce_change());
+            place.send(Message::Ask { ask, answer: Answer::new(sender, change) });
             Ok(())
         }
-        Some(Err(mpsc::error::TrySendError::Full(()))) => Err(GroupError::CoordinatorLoadInProgress),
-        Some(Err(mpsc::error::TrySendError::Closed(()))) | None => Err(GroupError::CoordinatorNotAvailable),
+        Some((_, Err(mpsc::error::TrySendError::Full(())))) => Err(GroupError::CoordinatorLoadInProgress),
+        Some((_, Err(mpsc::error::TrySendError::Closed(())))) | None => Err(GroupError::CoordinatorNotAvailable),
     };
     async move {
         sent?;

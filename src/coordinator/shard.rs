@@ -12,20 +12,40 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
 use super::{
-    Config, Counters, Event, FetchOffsetsRequest, FetchedOffsets, GroupError, Machine, Now, Output, Reply, Request,
-    Token, journal_shard,
+    Config, Counters, Event, FetchOffsetsRequest, GroupError, Machine, Now, Output, Reply, Request, Token,
+    gate::{Change, Gate},
+    journal_shard,
     machine::{RECORDS_BYTES_MAX, record_bytes},
-    machine_config, report,
+    machine_config,
+    reads::fetch_offsets,
+    report::{AskedCommit, Reporter},
 };
 use crate::{
     clock::Clock,
     config::GroupSettings,
+    metrics::GroupMetrics,
     model::{CoordinatorRecord, GroupId, GroupMetadata, OffsetMetadata, TopicId, TopicName, TopicPartition},
     storage::{CoordinatorStorage, ShardId, StorageError, shard_of},
 };
 
 /// Where the answer to a request goes.
-pub(super) type Answer = oneshot::Sender<Result<Reply, GroupError>>;
+pub(super) struct Answer {
+    sender: oneshot::Sender<Result<Reply, GroupError>>,
+    /// Of a request that changes offsets, until it was answered.
+    change: Option<Change>,
+}
+
+impl Answer {
+    pub fn new(sender: oneshot::Sender<Result<Reply, GroupError>>, change: Option<Change>) -> Self {
+        Self { sender, change }
+    }
+
+    fn send(self, reply: Result<Reply, GroupError>) {
+        drop(self.change);
+        // The client may have gone.
+        let _ = self.sender.send(reply);
+    }
+}
 
 /// What comes into the mailbox.
 pub(super) enum Message {
@@ -44,6 +64,18 @@ pub(super) enum Ask {
     DeleteGroup(GroupId),
 }
 
+impl Ask {
+    pub fn changes_offsets(&self) -> bool {
+        match self {
+            Self::Request(request) => {
+                matches!(request, Request::Commit(_) | Request::DeleteOffsets(_) | Request::DeleteGroup(..))
+            }
+            Self::FetchOffsets(_) => false,
+            Self::DeleteGroup(_) => true,
+        }
+    }
+}
+
 /// One shard of the coordinator.
 pub(super) struct Shard {
     index: u16,
@@ -53,6 +85,8 @@ pub(super) struct Shard {
     storage: Arc<dyn CoordinatorStorage>,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
+    reporter: Reporter,
+    gate: Arc<Gate>,
     /// None while it could not be rebuilt.
     machine: Option<Machine>,
     rebuild: Rebuild,
@@ -99,6 +133,8 @@ impl Shard {
         storage: Arc<dyn CoordinatorStorage>,
         clock: Arc<dyn Clock>,
         counters: Arc<Counters>,
+        metrics: GroupMetrics,
+        gate: Arc<Gate>,
     ) -> Self {
         let interval_ms = u64::try_from(settings.offsets_retention_check.as_millis()).unwrap_or(u64::MAX).max(1);
         let at_ms = now(clock.as_ref()).monotonic_ms.saturating_add(interval_ms);
@@ -108,8 +144,10 @@ impl Shard {
             id: journal_shard(index),
             config: machine_config(settings),
             storage,
+            reporter: Reporter::new(index, Arc::clone(&counters), metrics, Arc::clone(&clock)),
             clock,
             counters,
+            gate,
             machine: None,
             rebuild: Rebuild::default(),
             waiting: HashMap::new(),
@@ -125,6 +163,7 @@ impl Shard {
             debug!(shard = self.index, groups = stored.len(), with_offsets = with_offsets.len(), "restoring groups");
         }
         self.machine = Some(Machine::restore(self.config.clone(), stored, with_offsets, self.now()));
+        self.gate.set_open(true);
     }
 
     /// Serves the mailbox until it closes or says so.
@@ -158,6 +197,7 @@ impl Shard {
                 break;
             }
         }
+        self.gate.set_open(false);
         debug!(shard = self.index, "shard ends");
     }
 
@@ -199,7 +239,7 @@ impl Shard {
                 Request::Heartbeat(_) => Ok(Reply::Heartbeat(Ok(()))),
                 _ => Err(GroupError::CoordinatorLoadInProgress),
             };
-            let _ = answer.send(loading);
+            answer.send(loading);
             return;
         };
         let group_id = request.group_id().cloned();
@@ -217,8 +257,13 @@ impl Shard {
         );
         let stored = group_id.as_ref().is_some_and(|group_id| !self.batch.changed.contains(group_id));
         let shows_stored_state = self.batch.records.is_empty() || (of_member && stored);
+        let commit = if let Request::Commit(commit) = &request { AskedCommit::of(commit) } else { None };
         let out = machine.step(Event::Request(token, request), now);
-        let refused = out.replies.iter().find(|(of, _)| *of == token).and_then(|(_, reply)| reply.error());
+        let reply = out.replies.iter().find(|(of, _)| *of == token).map(|(_, reply)| reply);
+        if let (Some(commit), Some(Reply::Commit(Ok(results)))) = (commit, reply) {
+            self.reporter.committed(&commit, results);
+        }
+        let refused = reply.and_then(Reply::error);
         if let (Some(error), Some(group)) = (refused, &group_id) {
             debug!(shard = self.index, group = %group, %error, "request refused");
         }
@@ -317,13 +362,13 @@ impl Shard {
 
     /// Takes what a step led to into the batch; replies that show nothing unstored go out at once.
     fn absorb(&mut self, out: Output, shows_stored_state: bool) {
-        out.notices.iter().for_each(|notice| report::notice(self.index, &self.counters, notice));
+        out.notices.iter().for_each(|notice| self.reporter.notice(notice));
         if out.records.is_empty() && shows_stored_state {
             out.replies.into_iter().for_each(|(token, reply)| self.answer(token, Ok(reply)));
             return;
         }
         for record in &out.records {
-            report::record(self.index, record);
+            self.reporter.record(record);
             self.batch.bytes = self.batch.bytes.saturating_add(record_bytes(record));
             if let CoordinatorRecord::Group { group, .. } = record {
                 self.batch.changed.insert(Arc::clone(group));
@@ -351,6 +396,7 @@ impl Shard {
             let commits = records.iter().filter(is_commit).count();
             if let Err(error) = self.storage.append(self.id, records).await {
                 warn!(shard = self.index, %error, "cannot store what groups did; the shard begins anew");
+                self.gate.set_open(false);
                 Counters::add(&self.counters.appends_failed, 1);
                 for (token, _) in replies {
                     self.answer(token, Err(GroupError::CoordinatorNotAvailable));
@@ -369,9 +415,7 @@ impl Shard {
         }
         let storage = &self.storage;
         join_all(reads.into_iter().map(|(request, answer)| async move {
-            let fetched = fetch_offsets(storage.as_ref(), request).await;
-            // The client may have gone.
-            let _ = answer.send(Ok(Reply::FetchOffsets(fetched)));
+            answer.send(Ok(Reply::FetchOffsets(fetch_offsets(storage.as_ref(), request).await)));
         }))
         .await;
     }
@@ -379,6 +423,7 @@ impl Shard {
     /// Drops the machine, which has seen records that were not stored, and all that waits in it.
     async fn begin_anew(&mut self) {
         self.machine = None;
+        self.reporter.forget_rebalances();
         self.sweep.queue.clear();
         self.refuse_waiting();
         // The first failure is mended at once; when appends go on failing, groups are not read again for each of them.
@@ -420,8 +465,7 @@ impl Shard {
 
     fn answer(&mut self, token: Token, reply: Result<Reply, GroupError>) {
         if let Some(answer) = self.waiting.remove(&token) {
-            // The client may have gone.
-            let _ = answer.send(reply);
+            answer.send(reply);
         }
     }
 
@@ -450,34 +494,6 @@ impl Shard {
     }
 }
 
-async fn fetch_offsets(
-    storage: &dyn CoordinatorStorage,
-    request: FetchOffsetsRequest,
-) -> Result<FetchedOffsets, GroupError> {
-    let FetchOffsetsRequest { group_id, partitions, member: _ } = request;
-    let failed = |error: StorageError| {
-        warn!(group = %group_id, %error, "cannot read offsets");
-        GroupError::NotCoordinator
-    };
-    let Some(partitions) = partitions else {
-        let all = storage.fetch_all(&group_id).await.map_err(failed)?;
-        return Ok(all.into_iter().map(|(partition, value)| (partition, Some(value))).collect());
-    };
-    let mut fetched = Vec::with_capacity(partitions.len());
-    for partition in partitions {
-        let value = storage.fetch(&group_id, &partition).await.map_err(failed)?;
-        debug!(
-            group = %group_id,
-            topic = %partition.topic,
-            partition = partition.partition,
-            offset = value.as_ref().map_or(-1, |value| value.offset),
-            "offset fetched"
-        );
-        fetched.push((partition, value));
-    }
-    Ok(fetched)
-}
-
 /// Of the states that a group went through in one batch only the last is stored.
 fn keep_last_states(records: &mut Vec<CoordinatorRecord>) {
     let is_state = |record: &&CoordinatorRecord| matches!(record, CoordinatorRecord::Group { .. });
@@ -495,8 +511,7 @@ fn keep_last_states(records: &mut Vec<CoordinatorRecord>) {
 
 /// Answers with an error; true, because the shard goes on.
 fn refuse(answer: Answer, error: GroupError) -> bool {
-    // The client may have gone.
-    let _ = answer.send(Err(error));
+    answer.send(Err(error));
     true
 }
 

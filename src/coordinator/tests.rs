@@ -8,6 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -70,6 +71,11 @@ impl CoordinatorStorage for FakeStorage {
 
     async fn reload(&self, _: ShardId) -> Result<(), StorageError> {
         if self.reload_fails.load(Ordering::SeqCst) { Err(StorageError::Unavailable("away".into())) } else { Ok(()) }
+    }
+
+    fn at_hand(&self, group: &str, partitions: &[TopicPartition]) -> Option<Vec<Option<OffsetMetadata>>> {
+        let offsets = self.offsets.lock();
+        Some(partitions.iter().map(|partition| offsets.get(&(group.into(), partition.clone())).cloned()).collect())
     }
 
     fn size(&self) -> StorageSize {
@@ -149,7 +155,7 @@ fn settings() -> GroupSettings {
 
 async fn open(storage: &Arc<FakeStorage>) -> Arc<Coordinator> {
     let storage: Arc<dyn CoordinatorStorage> = storage.clone();
-    Coordinator::open(storage, &settings(), Arc::new(SystemClock::new())).await.unwrap()
+    Coordinator::open(storage, &settings(), Arc::new(SystemClock::new()), &GroupMetrics::new().unwrap()).await.unwrap()
 }
 
 async fn start() -> (Arc<FakeStorage>, Arc<Coordinator>) {
@@ -275,6 +281,32 @@ async fn requests_keep_the_order_of_the_calls_however_they_are_polled() {
     second.await.unwrap();
     assert_eq!(offset(before.await), Some(1), "what was asked for before the second commit does not see it");
     first.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fetch_waits_for_nothing_but_changes_of_its_shard() {
+    let (storage, coordinator) = start().await;
+    let fetch_now = || coordinator.fetch_offsets(fetch("g")).now_or_never().map(offset);
+    assert_eq!(fetch_now(), Some(None));
+    let held = storage.gate.0.acquire().await.unwrap();
+    let waiting = coordinator.commit_offsets(commit("g", "", -1, 1));
+    let deletion = coordinator.delete_groups(vec!["g".into()]);
+    assert_eq!(fetch_now(), None);
+    drop(held);
+    waiting.await.unwrap();
+    assert_eq!(deletion.await[0].1, Ok(()));
+    assert_eq!(fetch_now(), Some(None));
+    // A change that nobody waits for counts until it is made.
+    drop(coordinator.commit_offsets(commit("g", "", -1, 2)));
+    assert_eq!(fetch_now(), None);
+    assert_eq!(offset(coordinator.fetch_offsets(fetch("g")).await), Some(2));
+    // One that fails, and a shard that is not there.
+    storage.fails.store(true, Ordering::SeqCst);
+    storage.reload_fails.store(true, Ordering::SeqCst);
+    coordinator.commit_offsets(commit("g", "", -1, 3)).await.unwrap_err();
+    assert_eq!(fetch_now(), None);
+    coordinator.shutdown().await;
+    assert_eq!(coordinator.fetch_offsets(fetch("g")).await, Err(GroupError::CoordinatorNotAvailable));
 }
 
 #[tokio::test]
@@ -440,7 +472,8 @@ async fn offsets_expire_and_empty_groups_go() {
     let storage = Arc::new(FakeStorage::default());
     let clock = MockClock::at(1_000_000);
     let as_storage: Arc<dyn CoordinatorStorage> = storage.clone();
-    let coordinator = Coordinator::open(as_storage, &settings(), Arc::new(clock.clone())).await.unwrap();
+    let metrics = GroupMetrics::new().unwrap();
+    let coordinator = Coordinator::open(as_storage, &settings(), Arc::new(clock.clone()), &metrics).await.unwrap();
     coordinator.commit_offsets(commit("g", "", -1, 1)).await.unwrap();
     clock.advance(Duration::from_secs(999));
     coordinator.state_counts().await.unwrap();

@@ -1,13 +1,14 @@
 //! Prometheus registry and what is observed; names and labels are listed in docs/architecture.md.
 
 mod cleaner;
+mod groups;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramTimer, HistogramVec, IntCounter, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramTimer, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
-pub use cleaner::CleanerMetrics;
+pub use self::{cleaner::CleanerMetrics, groups::GroupMetrics};
 
 /// Observes a duration when dropped.
 pub type RequestTimer = HistogramTimer;
@@ -28,8 +29,10 @@ pub struct Metrics {
     pub missing_records: IntGauge,
     storage_bytes: IntGaugeVec,
     storage_entries: IntGaugeVec,
-    groups: IntGaugeVec,
-    coordinator_events: IntGaugeVec,
+    pub groups: GroupMetrics,
+    cache_events: IntCounterVec,
+    cache_groups: IntGauge,
+    cache_bytes: IntGauge,
     pub cleaner: CleanerMetrics,
 }
 
@@ -77,11 +80,13 @@ impl Metrics {
                 Opts::new("tidegate_storage_entries", "Entries stored, by kind and backend."),
                 &["kind", "backend"],
             )?,
-            groups: IntGaugeVec::new(Opts::new("tidegate_groups", "Consumer groups by state."), &["state"])?,
-            coordinator_events: IntGaugeVec::new(
-                Opts::new("tidegate_coordinator_events", "What the group coordinator did since the start, by event."),
+            groups: GroupMetrics::new()?,
+            cache_events: IntCounterVec::new(
+                Opts::new("tidegate_offsets_cache_events_total", "What the cache of offsets did, by event."),
                 &["event"],
             )?,
+            cache_groups: IntGauge::new("tidegate_offsets_cache_groups", "Groups with offsets in the cache.")?,
+            cache_bytes: IntGauge::new("tidegate_offsets_cache_bytes", "Memory that the cache of offsets takes.")?,
             cleaner: CleanerMetrics::new()?,
             registry,
         };
@@ -100,14 +105,14 @@ impl Metrics {
         set(&self.storage_bytes, &[kind, backend], bytes);
     }
 
-    /// How many groups are in each state.
-    pub fn observe_groups(&self, counts: &[(&str, u64)]) {
-        counts.iter().for_each(|(state, count)| set(&self.groups, &[state], *count));
-    }
-
-    /// The coordinator's counters.
-    pub fn observe_coordinator(&self, counts: &[(&str, u64)]) {
-        counts.iter().for_each(|(event, count)| set(&self.coordinator_events, &[event], *count));
+    /// The cache of offsets: its counters by event, and what it holds.
+    pub fn observe_offsets_cache(&self, counts: &[(&str, u64)], groups: u64, bytes: u64) {
+        for (event, count) in counts {
+            let counter = self.cache_events.with_label_values(&[event]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+        self.cache_groups.set(i64::try_from(groups).unwrap_or(i64::MAX));
+        self.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// The registry in Prometheus' text format.
@@ -132,8 +137,10 @@ impl Metrics {
         registry.register(Box::new(self.missing_records.clone()))?;
         registry.register(Box::new(self.storage_bytes.clone()))?;
         registry.register(Box::new(self.storage_entries.clone()))?;
-        registry.register(Box::new(self.groups.clone()))?;
-        registry.register(Box::new(self.coordinator_events.clone()))?;
+        self.groups.register(registry)?;
+        registry.register(Box::new(self.cache_events.clone()))?;
+        registry.register(Box::new(self.cache_groups.clone()))?;
+        registry.register(Box::new(self.cache_bytes.clone()))?;
         self.cleaner.register(registry)
     }
 }

@@ -11,6 +11,7 @@ use super::{
     records::{decode, encode},
     resharding, shard_of,
 };
+use crate::model::{OffsetMetadata, TopicPartition};
 
 /// Offsets and groups whose every change is an append to a journal. Reads come from memory and show a change when it
 /// is durable, in the journal's order, whether or not whoever made it still waits.
@@ -90,6 +91,14 @@ impl CoordinatorStorage for JournaledStorage {
 
     fn health(&self) -> Result<(), StorageError> {
         self.journal.health()
+    }
+
+    fn at_hand(&self, group: &str, partitions: &[TopicPartition]) -> Option<Vec<Option<OffsetMetadata>>> {
+        Some(self.projection.offsets_of(group, partitions))
+    }
+
+    fn all_at_hand(&self, group: &str) -> Option<Vec<(TopicPartition, OffsetMetadata)>> {
+        Some(self.projection.offsets(group))
     }
 
     fn size(&self) -> StorageSize {

@@ -3,6 +3,7 @@
 //! [`Journal`] keeps small state (offsets, groups, catalogue), [`segment::SegmentStore`] keeps records.
 //! [`OffsetStorage`] and [`GroupStorage`] are what handlers and tests see of the former.
 
+mod cached;
 pub mod disk;
 mod finding;
 mod journaled;
@@ -13,6 +14,7 @@ mod resharding;
 pub mod segment;
 
 pub use self::{
+    cached::CachedStorage,
     finding::{Finding, Severity},
     journaled::JournaledStorage,
     segment::{FileEntry, OpenMode, SegmentFile, SegmentStore, Volume},
@@ -171,8 +173,24 @@ pub trait CoordinatorStorage: OffsetStorage + GroupStorage {
     /// Rebuilds what the projections hold of `shard` from what is durable, after a failed append.
     async fn reload(&self, shard: ShardId) -> Result<(), StorageError>;
 
+    /// The offsets of some partitions in their order, as [`fetch`](OffsetStorage::fetch) finds them, if nobody need be
+    /// waited for; none otherwise.
+    fn at_hand(&self, _group: &str, _partitions: &[TopicPartition]) -> Option<Vec<Option<OffsetMetadata>>> {
+        None
+    }
+
+    /// The same for [`fetch_all`](OffsetStorage::fetch_all).
+    fn all_at_hand(&self, _group: &str) -> Option<Vec<(TopicPartition, OffsetMetadata)>> {
+        None
+    }
+
     /// Entries and bytes held, for metrics.
     fn size(&self) -> StorageSize;
+
+    /// What a cache in front of the backend does; none without one.
+    fn cache(&self) -> Option<CacheStats> {
+        None
+    }
 
     /// Why appends are refused at the moment; Ok when they are not.
     fn health(&self) -> Result<(), StorageError> {
@@ -187,6 +205,18 @@ pub struct StorageSize {
     pub offset_bytes: u64,
     pub group_entries: u64,
     pub group_bytes: u64,
+}
+
+/// What a cache of offsets holds, and what it did since the start. A read of one partition is a hit or a miss, and so
+/// is a read of all of a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    pub hits: u64,
+    pub misses: u64,
+    /// Groups that made room for others.
+    pub evictions: u64,
+    pub groups: u64,
+    pub bytes: u64,
 }
 
 #[cfg(test)]

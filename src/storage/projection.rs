@@ -93,7 +93,14 @@ impl Projection {
         self.read(group, |group| group.offsets.get(partition).cloned()).flatten()
     }
 
-    fn offsets(&self, group: &str) -> Vec<(TopicPartition, OffsetMetadata)> {
+    /// Of several partitions at one moment.
+    pub(super) fn offsets_of(&self, group: &str, partitions: &[TopicPartition]) -> Vec<Option<OffsetMetadata>> {
+        let found = self
+            .read(group, |group| partitions.iter().map(|partition| group.offsets.get(partition).cloned()).collect());
+        found.unwrap_or_else(|| vec![None; partitions.len()])
+    }
+
+    pub(super) fn offsets(&self, group: &str) -> Vec<(TopicPartition, OffsetMetadata)> {
         let copied = self.read(group, |group| {
             group.offsets.iter().map(|(partition, offset)| (partition.clone(), offset.clone())).collect()
         });

@@ -1,14 +1,16 @@
 //! The backends under test, each with what it needs to live.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tempfile::TempDir;
 use tidegate::{
     clock::SystemClock,
     config::Durability,
+    model::{GroupId, GroupMetadata, OffsetMetadata, TopicPartition},
     storage::{
-        CoordinatorStorage, JournaledStorage, OrderedJournal,
+        CachedStorage, CoordinatorRecord, CoordinatorStorage, GroupStorage, JournaledStorage, OffsetStorage,
+        OrderedJournal, ShardId, StorageError, StorageSize,
         disk::{DiskJournal, JournalOptions},
         memory::{MemoryJournal, MemoryStorage},
     },
@@ -91,5 +93,115 @@ impl JournalBackend for Disk {
 impl Backend for Disk {
     async fn open(&self) -> Arc<dyn CoordinatorStorage> {
         Arc::new(JournaledStorage::open(self.open_journal(), SHARDS).await.unwrap())
+    }
+}
+
+/// Another backend behind the cache. The cache is small, so that groups are evicted all the time.
+pub struct Cached<B> {
+    backend: B,
+    bytes_max: u64,
+}
+
+impl<B> Cached<B> {
+    pub fn new(backend: B, bytes_max: u64) -> Self {
+        Self { backend, bytes_max }
+    }
+}
+
+#[async_trait]
+impl<B: Backend> Backend for Cached<B> {
+    async fn open(&self) -> Arc<dyn CoordinatorStorage> {
+        Arc::new(CachedStorage::new(self.backend.open().await, SHARDS, self.bytes_max))
+    }
+}
+
+/// A backend as far away as a filer: an answer is on its way for a while, and so is a request.
+pub struct FarAway<B>(pub B);
+
+#[async_trait]
+impl<B: Backend> Backend for FarAway<B> {
+    async fn open(&self) -> Arc<dyn CoordinatorStorage> {
+        Arc::new(Distant(self.0.open().await))
+    }
+}
+
+struct Distant(Arc<dyn CoordinatorStorage>);
+
+/// Mostly the next task's turn, now and then long enough for whole requests of others.
+async fn travel() {
+    match fastrand::u8(..) {
+        0..16 => tokio::time::sleep(Duration::from_micros(fastrand::u64(100..2000))).await,
+        16..200 => tokio::task::yield_now().await,
+        _ => {}
+    }
+}
+
+macro_rules! travelling {
+    ($call:expr) => {{
+        travel().await;
+        let answer = $call.await;
+        travel().await;
+        answer
+    }};
+}
+
+#[async_trait]
+impl OffsetStorage for Distant {
+    async fn commit(&self, id: &GroupId, all: Vec<(TopicPartition, OffsetMetadata)>) -> Result<(), StorageError> {
+        travelling!(self.0.commit(id, all))
+    }
+
+    async fn fetch(&self, id: &str, partition: &TopicPartition) -> Result<Option<OffsetMetadata>, StorageError> {
+        travelling!(self.0.fetch(id, partition))
+    }
+
+    async fn fetch_all(&self, id: &str) -> Result<Vec<(TopicPartition, OffsetMetadata)>, StorageError> {
+        travelling!(self.0.fetch_all(id))
+    }
+
+    async fn delete(&self, id: &GroupId, partitions: &[TopicPartition]) -> Result<(), StorageError> {
+        travelling!(OffsetStorage::delete(&*self.0, id, partitions))
+    }
+
+    async fn delete_group(&self, id: &GroupId) -> Result<(), StorageError> {
+        travelling!(self.0.delete_group(id))
+    }
+
+    async fn list_groups(&self) -> Result<Vec<GroupId>, StorageError> {
+        self.0.list_groups().await
+    }
+}
+
+#[async_trait]
+impl GroupStorage for Distant {
+    async fn save(&self, group: &GroupMetadata) -> Result<(), StorageError> {
+        travelling!(self.0.save(group))
+    }
+
+    async fn get(&self, id: &str) -> Result<Option<GroupMetadata>, StorageError> {
+        travelling!(self.0.get(id))
+    }
+
+    async fn delete(&self, id: &GroupId) -> Result<(), StorageError> {
+        travelling!(GroupStorage::delete(&*self.0, id))
+    }
+
+    async fn list(&self) -> Result<Vec<GroupMetadata>, StorageError> {
+        self.0.list().await
+    }
+}
+
+#[async_trait]
+impl CoordinatorStorage for Distant {
+    async fn append(&self, shard: ShardId, records: Vec<CoordinatorRecord>) -> Result<(), StorageError> {
+        travelling!(self.0.append(shard, records))
+    }
+
+    async fn reload(&self, shard: ShardId) -> Result<(), StorageError> {
+        travelling!(self.0.reload(shard))
+    }
+
+    fn size(&self) -> StorageSize {
+        self.0.size()
     }
 }

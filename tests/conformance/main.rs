@@ -5,12 +5,13 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic fails the test")]
 
 mod backends;
+mod cache;
 mod coordinator;
 mod groups;
 mod journal;
 mod offsets;
 
-use backends::{Disk, InMemory, MemoryJournaled};
+use backends::{Cached, Disk, InMemory, MemoryJournaled};
 use tidegate::config::Durability;
 
 /// `suite!(name, backend, module: test, …)` makes a module of tests, each of which hands a new backend to a function.
@@ -43,6 +44,7 @@ macro_rules! storage_suite {
                 delete_forgets_only_what_is_named,
                 delete_group_forgets_all_of_one_group,
                 list_groups_lists_those_with_offsets,
+                what_is_at_hand_is_what_a_fetch_finds,
                 names_may_be_anything,
                 concurrent_commits_are_all_there,
                 offsets_never_go_back_and_never_tear,
@@ -70,6 +72,10 @@ storage_suite!(memory, InMemory::new());
 storage_suite!(memory_journal, MemoryJournaled::new());
 storage_suite!(disk_sync, Disk::new(Durability::Sync));
 storage_suite!(disk_os, Disk::new(Durability::Os));
+storage_suite!(cached_memory, Cached::new(InMemory::new(), 1 << 20));
+storage_suite!(cached_disk, Cached::new(Disk::new(Durability::Os), 1 << 20));
+// So little that groups are evicted all the time.
+storage_suite!(hardly_cached, Cached::new(MemoryJournaled::new(), 20_000));
 
 macro_rules! journal_suite {
     ($name:ident, $backend:expr) => {

@@ -135,6 +135,25 @@ pub async fn list_groups_lists_those_with_offsets(backend: &impl Backend) {
     assert_eq!(listed, [group("a"), group("c")]);
 }
 
+/// What can be told at once is what a fetch finds; a backend may have nothing at hand.
+pub async fn what_is_at_hand_is_what_a_fetch_finds(backend: &impl Backend) {
+    let storage = backend.open().await;
+    let partitions = [partition("t", 1), partition("absent", 0), partition("t", 0), partition("t", 1)];
+    for at in 0..3 {
+        commit(&*storage, "g", "t", 0, at).await;
+        commit(&*storage, "g", "t", 1, at + 1).await;
+        let expected = [Some(offset(at + 1)), None, Some(offset(at)), Some(offset(at + 1))];
+        for (at, expected) in partitions.iter().zip(&expected) {
+            assert_eq!(storage.fetch("g", at).await.unwrap(), *expected);
+        }
+        assert!(storage.at_hand("g", &partitions).is_none_or(|values| values == expected));
+        let all = storage.fetch_all("g").await.unwrap();
+        assert!(storage.all_at_hand("g").is_none_or(|values| values == all));
+    }
+    assert!(storage.at_hand("unknown", &partitions).is_none_or(|values| values == [None, None, None, None]));
+    assert!(storage.all_at_hand("unknown").is_none_or(|values| values.is_empty()));
+}
+
 pub async fn names_may_be_anything(backend: &impl Backend) {
     let storage = backend.open().await;
     let long = "x".repeat(32_767);

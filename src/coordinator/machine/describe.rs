@@ -26,10 +26,13 @@ impl Machine {
 
     pub(super) fn count_states(&self) -> StateCounts {
         let mut counts = StateCounts::default();
-        self.groups.values().for_each(|group| match group {
-            AnyGroup::Classic(group) => counts.count(group.state),
-            AnyGroup::Consumer(group) => counts.count_consumer(group.state()),
-        });
+        for group in self.groups.values() {
+            match group {
+                AnyGroup::Classic(group) => counts.count(group.state),
+                AnyGroup::Consumer(group) => counts.count_consumer(group.state()),
+            }
+            counts.members += group.members() as u64;
+        }
         counts
     }
 }

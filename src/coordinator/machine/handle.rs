@@ -231,6 +231,10 @@ impl Machine {
         }
         let is_classic_then = self.downgrade(group_id, member_ids, now, out);
         self.with_consumer(group_id, now, out, |group, cx| group.remove_members(member_ids, cx));
+        if let Some(AnyGroup::Consumer(group)) = self.groups.get(group_id) {
+            let (group, generation) = (Arc::clone(group_id), group.epoch);
+            out.notices.push(Notice::RebalanceStarted { group, generation, reason: "members left" });
+        }
         for member_id in member_ids {
             let (group, member) = (Arc::clone(group_id), Arc::clone(member_id));
             out.notices.push(Notice::MemberRemoved { group, member, reason });

@@ -359,6 +359,14 @@ impl AnyGroup {
         }
     }
 
+    /// How many members.
+    fn members(&self) -> usize {
+        match self {
+            Self::Classic(group) => group.members.len(),
+            Self::Consumer(group) => group.data.members.len(),
+        }
+    }
+
     /// A record of the group was written.
     fn is_stored(&self) -> bool {
         match self {

@@ -218,6 +218,8 @@ pub struct StateCounts {
     pub dead: u64,
     pub assigning: u64,
     pub reconciling: u64,
+    /// Members of all groups.
+    pub members: u64,
 }
 
 /// What became of a request.
@@ -323,6 +325,7 @@ impl StateCounts {
         self.dead += other.dead;
         self.assigning += other.assigning;
         self.reconciling += other.reconciling;
+        self.members += other.members;
     }
 }
 

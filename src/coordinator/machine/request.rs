@@ -135,6 +135,12 @@ pub struct MemberEpoch {
     pub epoch: i32,
 }
 
+impl MemberEpoch {
+    pub fn is_nobody(&self) -> bool {
+        self.member_id.is_none() && self.epoch < 0
+    }
+}
+
 impl Default for MemberEpoch {
     /// Somebody who is no member, or does not say.
     fn default() -> Self {

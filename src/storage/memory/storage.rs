@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::storage::{
-    CoordinatorRecord, CoordinatorStorage, ShardId, StorageError, StorageSize,
-    projection::{Projected, Projection},
+use crate::{
+    model::{OffsetMetadata, TopicPartition},
+    storage::{
+        CoordinatorRecord, CoordinatorStorage, ShardId, StorageError, StorageSize,
+        projection::{Projected, Projection},
+    },
 };
 
 /// Offsets and groups of this process only; everything is visible, and as durable as it gets, at once. Never fails.
@@ -61,6 +64,14 @@ impl CoordinatorStorage for MemoryStorage {
     /// Nothing to do: no append fails, and there is nothing to rebuild from.
     async fn reload(&self, _shard: ShardId) -> Result<(), StorageError> {
         Ok(())
+    }
+
+    fn at_hand(&self, group: &str, partitions: &[TopicPartition]) -> Option<Vec<Option<OffsetMetadata>>> {
+        Some(self.projection.offsets_of(group, partitions))
+    }
+
+    fn all_at_hand(&self, group: &str) -> Option<Vec<(TopicPartition, OffsetMetadata)>> {
+        Some(self.projection.offsets(group))
     }
 
     fn size(&self) -> StorageSize {

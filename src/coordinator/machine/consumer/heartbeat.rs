@@ -7,8 +7,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use super::super::{
-    ConsumerHeartbeatReply, ConsumerHeartbeatRequest, Cx, GroupError, Notice, Refusal, consumer_bytes,
-    group::GROUP_BYTES_MAX,
+    ConsumerGroupState, ConsumerHeartbeatReply, ConsumerHeartbeatRequest, Cx, GroupError, Notice, Refusal,
+    consumer_bytes, group::GROUP_BYTES_MAX,
 };
 use super::{Assignor, ConsumerGroup, reconcile::reconcile, subscription};
 use crate::model::{ConsumerGroupMetadata, ConsumerMember, MemberState, Partitions, TopicId, Topics};
@@ -96,6 +96,11 @@ impl ConsumerGroup {
                 data.topics = subscribed;
             }
         }
+        if epoch != self.epoch {
+            let (group, generation) = (Arc::clone(&self.id), epoch);
+            let reason = "subscriptions or topics changed";
+            cx.out.notices.push(Notice::RebalanceStarted { group, generation, reason });
+        }
         if epoch > data.assignment_epoch {
             Assignor::preferred(&data.members, &cx.config.consumer.assignors).assign(&mut data);
             data.assignment_epoch = epoch;
@@ -104,17 +109,13 @@ impl ConsumerGroup {
         }
         reconcile_member(&mut data, member_id, owned);
         let after = data.members.get(member_id).map(Arc::clone).unwrap_or_default();
-        if epoch != self.epoch {
-            let (group, generation) = (Arc::clone(&self.id), epoch);
-            cx.out.notices.push(Notice::RebalanceStarted {
-                group,
-                generation,
-                reason: "subscriptions or topics changed",
-            });
-        }
         self.topics_version = Some(topics_version);
         if data != self.data || epoch != self.epoch {
             self.persist(epoch, data, cx);
+            if self.state() == ConsumerGroupState::Stable {
+                let (group, members) = (Arc::clone(&self.id), self.data.members.len());
+                cx.out.notices.push(Notice::RebalanceCompleted { group, generation: epoch, members });
+            }
         }
         if after.classic.is_none() {
             match after.state {

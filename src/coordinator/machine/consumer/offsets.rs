@@ -25,7 +25,7 @@ impl ConsumerGroup {
 
     /// Checks who asks for offsets (`ConsumerGroup.validateOffsetFetch`); tools and old clients do not say.
     pub fn validate_fetch(&self, member: &MemberEpoch) -> Result<(), GroupError> {
-        if member.member_id.is_none() && member.epoch < 0 {
+        if member.is_nobody() {
             return Ok(());
         }
         self.check_epoch(member.member_id.as_deref().unwrap_or_default(), member.epoch)

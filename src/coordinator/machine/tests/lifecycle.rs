@@ -258,6 +258,6 @@ fn states_are_counted() {
     h.stable(1);
     h.commit(CommitRequest { group_id: "simple".into(), ..commit("", -1, &["t"]) }).unwrap();
     let token = h.ask(Request::CountStates);
-    let expected = StateCounts { empty: 1, stable: 1, ..StateCounts::default() };
+    let expected = StateCounts { empty: 1, stable: 1, members: 1, ..StateCounts::default() };
     assert_eq!(h.reply(token), Reply::CountStates(Ok(expected)));
 }
