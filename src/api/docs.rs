@@ -52,8 +52,14 @@ const NOTES: &str = "
 - `min.cleanable.dirty.ratio` may not be NaN.
 - A classic group's generation is stored when its join phase ends, not at the SyncGroup: a number is never used twice.
 - FindCoordinator for a share group carries a message with its error.
-- Finalized features are empty: KIP-848 groups and transactions are not there yet, and share groups and telemetry
-  are not planned.
-- Frames other than Produce are limited to 16 MiB; Metadata, DescribeConfigs, DescribeGroups and FindCoordinator to 2 MiB.
+- The one finalized feature is `group.version`: transactions are not there yet, and share groups, Streams groups and
+  telemetry are not planned.
+- A member of the consumer protocol that joins with epoch 0 while its group still knows it is let in at once; Kafka 4.1 answers
+  FENCED_MEMBER_EPOCH, or UNRELEASED_INSTANCE_ID, until the session has run out (KAFKA-19233).
+- Subscriptions by regular expression are resolved at the heartbeat; Kafka does so in the background, and the answer to the first
+  heartbeat has no partitions. Expressions may take 256 KiB when compiled.
+- Groups have no configs of their own (`consumer.session.timeout.ms`, `consumer.heartbeat.interval.ms`): the broker's hold for all.
+- Frames other than Produce are limited to 16 MiB; Metadata, DescribeConfigs, DescribeGroups,
+  ConsumerGroupDescribe and FindCoordinator to 2 MiB.
 - Names that such a request repeats are answered once.
 ";
