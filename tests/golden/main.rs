@@ -13,12 +13,15 @@
 )]
 
 mod admin;
+mod assignments;
 mod compare;
 mod consumer_groups;
+mod consumer_requests;
 mod hostile;
 mod joins;
 mod known;
 mod listing;
+mod migration;
 mod offsets;
 mod records;
 mod reply;
@@ -118,7 +121,17 @@ scenarios! {
         descriptions,
         offsets_of_members,
         offsets_from_outside,
+    ],
+    assignments(ignore = "KIP-848 is not there yet"): [
+        assignors,
+        votes,
+        a_member_that_does_not_revoke,
+        a_lost_reply,
+        a_topic_changes,
+    ],
+    migration(ignore = "KIP-848 is not there yet"): [
         classic_requests_to_a_consumer_group,
         consumer_requests_to_a_classic_group,
+        a_static_member_changes_its_protocol,
     ],
 }
