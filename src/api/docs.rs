@@ -52,8 +52,8 @@ const NOTES: &str = "
 - `min.cleanable.dirty.ratio` may not be NaN.
 - A classic group's generation is stored when its join phase ends, not at the SyncGroup: a number is never used twice.
   DescribeGroups shows no assignments between the two, Kafka those of the generation before.
-- Requests that Kafka never answers are answered: a JoinGroup that names a protocol twice, an AlterConfigs that names a
-  resource twice, a Produce without records.
+- Requests that Kafka never answers are answered: a JoinGroup or SyncGroup that its member repeats while it waits, a
+  JoinGroup that names a protocol twice, an AlterConfigs that names a resource twice, a Produce without records.
 - FindCoordinator for a share group carries a message with its error.
 - Finalized features are empty: KIP-848 groups and transactions are not there yet, and share groups and telemetry
   are not planned.

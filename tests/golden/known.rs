@@ -49,11 +49,18 @@ pub const KNOWN: &[Difference] = known! {
         "joins/a_rebalance": [
             ("DescribeGroups 6: completing", r#"member_assignment: b"all""#, r#"member_assignment: b"""#),
         ],
+        "rebalances/a_static_member_that_does_not_join_again": [
+            ("completing", r#"member_assignment: b"all""#, r#"member_assignment: b"""#),
+        ],
         "joins/static_members": [
             ("DescribeGroups 6: completing", r#"member_assignment: b"all""#, r#"member_assignment: b"""#),
         ],
     }
     "Requests that Kafka never answers are answered": {
+        "rebalances/requests_that_come_twice": [
+            ("two: JoinGroup 9: joins, meanwhile", "no reply within 200ms", "a reply, or the end of the connection"),
+            ("two: SyncGroup 5: waits, meanwhile", "no reply within 200ms", "a reply, or the end of the connection"),
+        ],
         "joins/a_protocol_twice": [("a protocol twice", "", "error_code: 0")],
         "admin/altered_configs": [("a topic twice", "", "Each resource must appear at most once.")],
         "records/produces": [("no records", "", "error_code: 87")],

@@ -23,6 +23,7 @@ mod known;
 mod listing;
 mod migration;
 mod offsets;
+mod rebalances;
 mod records;
 mod reply;
 mod requests;
@@ -53,6 +54,15 @@ macro_rules! scenario {
 }
 
 scenarios! {
+    rebalances(): [
+        a_join_while_others_wait_for_their_assignment,
+        a_leader_that_leaves,
+        a_leave_completes_a_rebalance,
+        a_member_that_does_not_join_again,
+        a_static_member_that_does_not_join_again,
+        a_leader_that_does_not_assign,
+        requests_that_come_twice,
+    ],
     offsets(): [
         commits,
         committers,
