@@ -48,6 +48,10 @@ final-test: build ## Storage reset, quick-test, standard-test and reproducer: al
 perf-test: build ## 1,000 schemas on memory, disk and Apache Kafka; writes docs/benchmarks.md
 	python3 tests/registry/perf_test.py
 
+.PHONY: conformance
+conformance: ## Compare replies with those of Apache Kafka; UPDATE=1 keeps Kafka's
+	python3 tests/golden/conformance.py
+
 .PHONY: bench
 bench: ## Criterion benchmarks
 	$(CARGO) bench --locked

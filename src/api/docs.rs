@@ -51,6 +51,9 @@ const NOTES: &str = "
   `producer.id.expiration.ms` need a restart, and some broker settings have an upper bound.
 - `min.cleanable.dirty.ratio` may not be NaN.
 - A classic group's generation is stored when its join phase ends, not at the SyncGroup: a number is never used twice.
+  DescribeGroups shows no assignments between the two, Kafka those of the generation before.
+- Requests that Kafka never answers are answered: a JoinGroup or SyncGroup that its member repeats while it waits, a
+  JoinGroup that names a protocol twice, an AlterConfigs that names a resource twice, a Produce without records.
 - FindCoordinator for a share group carries a message with its error.
 - The one finalized feature is `group.version`: transactions are not there yet, and share groups, Streams groups and
   telemetry are not planned.
@@ -61,5 +64,16 @@ const NOTES: &str = "
 - Groups have no configs of their own (`consumer.session.timeout.ms`, `consumer.heartbeat.interval.ms`): the broker's hold for all.
 - Frames other than Produce are limited to 16 MiB; Metadata, DescribeConfigs, DescribeGroups,
   ConsumerGroupDescribe and FindCoordinator to 2 MiB.
-- Names that such a request repeats are answered once.
+- Names that such a request repeats are answered once. OffsetCommit answers a repeated topic in one piece.
+- Where Kafka says UNKNOWN_SERVER_ERROR: Fetch takes negative limits as 0 and unknown isolation levels as
+  read_uncommitted; Produce refuses an unknown codec with UNSUPPORTED_COMPRESSION_TYPE and what does not decompress with
+  INVALID_RECORD; an unknown operation of IncrementalAlterConfigs is an INVALID_REQUEST; Metadata of no name and no id
+  says UNKNOWN_TOPIC_ID, and DescribeTopicPartitions of an empty name INVALID_TOPIC_EXCEPTION.
+- Produce refuses bytes behind a batch, which Kafka drops, and a negative producer epoch with INVALID_RECORD, in Kafka
+  INVALID_PRODUCER_EPOCH. Its errors carry messages of our own, and the record at fault, but no log start offset; a
+  batch that was there before carries no time.
+- Fetch does not look at the last fetched epoch: there has been but one.
+- CreateTopics ignores its timeout and names no id for a topic that it only checks. Messages quote no more than 249
+  characters of a topic's name.
+- A cursor behind all topics that DescribeTopicPartitions was asked for ends the pages; Kafka refuses it.
 ";

@@ -216,32 +216,38 @@ impl Broker {
     }
 
     fn check_assignments(&self, request: &NewTopicRequest) -> Result<i32, CreateTopicError> {
+        if request.replication_factor != -1 {
+            return Err(CreateTopicError::CountWithAssignment("replication factor"));
+        }
         if request.partitions != -1 {
             return Err(CreateTopicError::CountWithAssignment("numPartitions"));
         }
-        if request.replication_factor != -1 {
-            return Err(CreateTopicError::CountWithAssignment("replicationFactor"));
+        let mut by_index: BTreeMap<i32, &Vec<i32>> = BTreeMap::new();
+        for (index, replicas) in &request.assignments {
+            if by_index.insert(*index, replicas).is_some() {
+                let message = format!("Found multiple manual partition assignments for partition {index}");
+                return Err(CreateTopicError::InvalidAssignment(message));
+            }
+            self.check_replicas(replicas)?;
         }
-        let by_index: BTreeMap<i32, &Vec<i32>> =
-            request.assignments.iter().map(|(index, replicas)| (*index, replicas)).collect();
-        let consecutive = by_index.keys().zip(0..).all(|(&index, expected)| index == expected);
-        if by_index.len() != request.assignments.len() || !consecutive {
+        if !by_index.keys().zip(0..).all(|(&index, expected)| index == expected) {
             return Err(CreateTopicError::InvalidAssignment(
-                "Partitions should be a consecutive 0-based integer sequence".to_owned(),
+                "partitions should be a consecutive 0-based integer sequence".to_owned(),
             ));
         }
-        by_index.values().try_for_each(|replicas| self.check_replicas(replicas))?;
         Ok(i32::try_from(by_index.len()).unwrap_or(i32::MAX))
     }
 
     fn check_replicas(&self, replicas: &[i32]) -> Result<(), CreateTopicError> {
-        if replicas == [self.node_id()] {
-            return Ok(());
-        }
-        Err(CreateTopicError::InvalidAssignment(format!(
-            "The manual partition assignment {replicas:?} names brokers other than {}, the only one.",
-            self.node_id()
-        )))
+        let fault = match replicas {
+            [] => "an empty replica list.".to_owned(),
+            [only] if *only == self.node_id() => return Ok(()),
+            _ => match replicas.iter().find(|broker| **broker != self.node_id()) {
+                Some(other) => format!("broker {other}, but no such broker is registered."),
+                None => format!("the broker {} more than once.", self.node_id()),
+            },
+        };
+        Err(CreateTopicError::InvalidAssignment(format!("The manual partition assignment includes {fault}")))
     }
 
     fn preview(&self, topic: NewTopic) -> Result<Arc<Topic>, CreateTopicError> {

@@ -24,7 +24,7 @@ pub enum Malformed {
     Presence(i8),
     #[error("tagged field {0} does not belong to this version")]
     Tag(u32),
-    #[error("a string that grows beyond 32767 bytes when its malformed characters are replaced")]
+    #[error("a string of more than 32767 bytes, maybe after its malformed characters were replaced")]
     StringTooLong,
     #[error("decodes to {needed} bytes of memory, over the limit of {limit}")]
     Memory { needed: u64, limit: u64 },
@@ -123,6 +123,9 @@ impl<'a> Reader<'a> {
             Form::Fixed => i64::from(self.i16()?),
             Form::Flexible => self.compact_length()?,
         };
+        if length > i64::from(i16::MAX) {
+            return Err(Malformed::StringTooLong);
+        }
         self.take_length(length)
     }
 

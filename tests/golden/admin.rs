@@ -345,7 +345,10 @@ pub fn altered_configs(talk: &mut Talk) {
             "a setting twice",
             &request(vec![resource(2, &topic, &[("retention.ms", Some("1")), ("retention.ms", Some("2"))])]),
         );
-        alter("a topic twice", &request(vec![resource(2, &topic, good), resource(2, &topic, &[])]));
+        if version == 2 {
+            // Kafka never answers.
+            alter("a topic twice", &request(vec![resource(2, &topic, good), resource(2, &topic, &[])]));
+        }
         alter("an unknown broker", &request(vec![resource(4, "9", &[])]));
         alter("a broker that is no number", &request(vec![resource(4, "one", &[])]));
         for kind in [-1, 0, 3, 99] {

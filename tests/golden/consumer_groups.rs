@@ -1,19 +1,17 @@
 //! Groups of the next-generation protocol (KIP-848).
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{
-    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, DeleteGroupsRequest,
-    DescribeGroupsRequest, GroupId, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
-    OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest, TopicName,
-    consumer_group_heartbeat_request::TopicPartitions, join_group_request::JoinGroupRequestProtocol,
-    leave_group_request::MemberIdentity, offset_delete_request::OffsetDeleteRequestPartition,
-    offset_delete_request::OffsetDeleteRequestTopic, sync_group_request::SyncGroupRequestAssignment,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, DeleteGroupsRequest, DescribeGroupsRequest, GroupId,
+    OffsetDeleteRequest, OffsetFetchRequest, TopicName,
+    offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic},
 };
 use uuid::Uuid;
 
 use crate::{
+    consumer_requests::{await_epoch, describe, heartbeat, joining, owned, partitions_of, topic_of},
+    requests::{join, joined},
     support::{
         StrBytes, eventually,
         offsets::{commit_partition, commit_request, commit_topic, fetch_group},
@@ -282,7 +280,7 @@ pub fn descriptions(talk: &mut Talk) {
             .with_rack_id(Some(str_bytes("rack")))
             .with_instance_id(Some(str_bytes("instance"))),
     );
-    classic_join(talk, "classic", &classic, "", None);
+    joined(talk, "classic", &classic, join(&classic, ""));
     let groups = |ids: &[&str]| {
         ConsumerGroupDescribeRequest::default().with_group_ids(ids.iter().map(|id| GroupId(str_bytes(*id))).collect())
     };
@@ -390,260 +388,4 @@ pub fn offsets_from_outside(talk: &mut Talk) {
     );
     talk.call("two", 2, "of an empty group", &delete_group);
     describe(talk, 1, &group);
-}
-
-pub fn classic_requests_to_a_consumer_group(talk: &mut Talk) {
-    let group = talk.group("group");
-    let (topic, id) = topic_of(talk, "topic", 2);
-    talk.call("one", 1, "join", &joining(&group, "one", &[&topic]));
-    talk.call("one", 1, "owns all", &heartbeat(&group, "one", 1).with_topic_partitions(owned(id, &[0, 1])));
-    let sync = |member: &str, generation| {
-        SyncGroupRequest::default()
-            .with_group_id(GroupId(group.clone()))
-            .with_member_id(str_bytes(member))
-            .with_generation_id(generation)
-            .with_group_instance_id(None)
-            .with_protocol_type(Some(str_bytes("consumer")))
-            .with_protocol_name(Some(str_bytes("range")))
-    };
-    let beat = |member: &str, generation| {
-        HeartbeatRequest::default()
-            .with_group_id(GroupId(group.clone()))
-            .with_member_id(str_bytes(member))
-            .with_generation_id(generation)
-            .with_group_instance_id(None)
-    };
-    let leave = |member: &str| {
-        let member =
-            MemberIdentity::default().with_member_id(str_bytes(member)).with_group_instance_id(None).with_reason(None);
-        LeaveGroupRequest::default().with_group_id(GroupId(group.clone())).with_members(vec![member])
-    };
-    talk.call("two", 5, "of the member", &sync("one", 1));
-    talk.call("two", 5, "of an unknown one", &sync("two", 1));
-    talk.call("two", 4, "of the member", &beat("one", 1));
-    talk.call("two", 4, "of an unknown one", &beat("two", 1));
-    talk.call("two", 5, "of an unknown one", &leave("two"));
-    let list = ListGroupsRequest::default().with_types_filter(vec![str_bytes("consumer")]);
-    let listed = talk.unrecorded().call(5, &list);
-    let of_group: Vec<_> = listed.groups.into_iter().filter(|listed| *listed.group_id == *group).collect();
-    talk.remark("listed as", &of_group);
-    let other_type = |kind: &str| joining_classic(&group, "", None, Some(&topic)).with_protocol_type(str_bytes(kind));
-    talk.call("two", 9, "of another type", &other_type("connect"));
-    talk.call(
-        "two",
-        9,
-        "with bytes that are no subscription",
-        &with_metadata(joining_classic(&group, "", None, None), b"odd"),
-    );
-    // A classic member in a group of the new protocol.
-    let told = talk.call("two", 9, "without an id", &joining_classic(&group, "", None, Some(&topic)));
-    talk.call_it(&told.member_id, "id of two");
-    let joined = talk.call("two", 9, "with the id", &joining_classic(&group, &told.member_id, None, Some(&topic)));
-    talk.call("two", 5, "after the join", &sync(&told.member_id, joined.generation_id));
-    describe(talk, 1, &group);
-    let reply = talk.call("one", 1, "is told to give some up", &heartbeat(&group, "one", 1));
-    talk.call(
-        "one",
-        1,
-        "gave up",
-        &heartbeat(&group, "one", 1).with_topic_partitions(owned(id, &partitions_of(&reply))),
-    );
-    talk.call("two", 4, "after the other gave up", &beat(&told.member_id, joined.generation_id));
-    let joined = talk.call("two", 9, "joins again", &joining_classic(&group, &told.member_id, None, Some(&topic)));
-    talk.call("two", 5, "after the second join", &sync(&told.member_id, joined.generation_id));
-    talk.call("two", 4, "after it all", &beat(&told.member_id, joined.generation_id));
-    describe(talk, 1, &group);
-    // The last one of the new protocol leaves, and the group becomes a classic one.
-    talk.call("one", 1, "leaves", &heartbeat(&group, "one", -1));
-    describe(talk, 1, &group);
-    talk.call("two", 4, "in a classic group again", &beat(&told.member_id, joined.generation_id));
-    talk.call(
-        "two",
-        6,
-        "a classic group again",
-        &DescribeGroupsRequest::default().with_groups(vec![GroupId(group.clone())]),
-    );
-    talk.call("two", 5, "leaves", &leave(&told.member_id));
-    let other = talk.group("other");
-    talk.call("three", 1, "join", &joining(&other, "three", &[&topic]));
-    talk.call("four", 9, "unknown member", &joining_classic(&other, "unknown", None, Some(&topic)));
-    describe(talk, 1, &other);
-}
-
-pub fn consumer_requests_to_a_classic_group(talk: &mut Talk) {
-    let (group, connect) = (talk.group("group"), talk.group("connect"));
-    let (topic, _) = topic_of(talk, "topic", 2);
-    let id = classic_join(talk, "classic", &connect, "connect", None);
-    talk.call("two", 1, "joins a group of another protocol type", &joining(&connect, "two", &[&topic]));
-    talk.call("two", 1, "a heartbeat to a classic group", &heartbeat(&connect, &id, 1));
-    let id = classic_join(talk, "one", &group, "consumer", Some(&topic));
-    talk.call("two", 1, "joins a classic group", &joining(&group, "two", &[&topic]));
-    describe(talk, 1, &group);
-    let beat = HeartbeatRequest::default()
-        .with_group_id(GroupId(group.clone()))
-        .with_member_id(str_bytes(&*id))
-        .with_generation_id(1)
-        .with_group_instance_id(None);
-    talk.call("one", 4, "is told to join again", &beat);
-    let joined = talk.call("one", 9, "joins again", &joining_classic(&group, &id, None, Some(&topic)));
-    let sync = SyncGroupRequest::default()
-        .with_group_id(GroupId(group.clone()))
-        .with_member_id(str_bytes(&*id))
-        .with_generation_id(joined.generation_id)
-        .with_group_instance_id(None)
-        .with_protocol_type(Some(str_bytes("consumer")))
-        .with_protocol_name(Some(str_bytes("range")));
-    talk.call("one", 5, "after it joined again", &sync);
-    talk.call("two", 1, "heartbeat", &heartbeat(&group, "two", 2));
-    describe(talk, 1, &group);
-    let leave =
-        MemberIdentity::default().with_member_id(str_bytes(&*id)).with_group_instance_id(None).with_reason(None);
-    talk.call(
-        "one",
-        5,
-        "leaves",
-        &LeaveGroupRequest::default().with_group_id(GroupId(group.clone())).with_members(vec![leave]),
-    );
-    talk.call("two", 1, "the only one", &heartbeat(&group, "two", 2));
-    describe(talk, 1, &group);
-    // An empty classic group is simply replaced.
-    let empty = talk.group("empty");
-    let id = classic_join(talk, "three", &empty, "connect", None);
-    let leave =
-        MemberIdentity::default().with_member_id(str_bytes(&*id)).with_group_instance_id(None).with_reason(None);
-    talk.call(
-        "three",
-        5,
-        "leaves",
-        &LeaveGroupRequest::default().with_group_id(GroupId(empty.clone())).with_members(vec![leave]),
-    );
-    talk.call("three", 1, "joins what is empty", &joining(&empty, "three", &[&topic]));
-    describe(talk, 1, &empty);
-}
-
-/// A topic that the coordinators have heard of, which in Kafka is a moment after it is there.
-fn topic_of(talk: &mut Talk, name: &str, partitions: i32) -> (StrBytes, Uuid) {
-    let (topic, id) = talk.topic(name, partitions);
-    let probe = talk.group(&format!("probe-{name}"));
-    let mut client = talk.unrecorded();
-    eventually("the coordinator knows the topic", Duration::from_secs(10), || {
-        let reply = client.call(1, &joining(&probe, "probe", &[&topic]));
-        (!partitions_of(&reply).is_empty()).then_some(())
-    });
-    thread::sleep(Duration::from_millis(100));
-    (topic, id)
-}
-
-fn joining(group: &str, member: &str, topics: &[&StrBytes]) -> ConsumerGroupHeartbeatRequest {
-    heartbeat(group, member, 0)
-        .with_rebalance_timeout_ms(5000)
-        .with_subscribed_topic_names(Some(topics.iter().map(|topic| TopicName((*topic).clone())).collect()))
-        .with_topic_partitions(Some(vec![]))
-}
-
-/// One that says nothing new.
-fn heartbeat(group: &str, member: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
-    ConsumerGroupHeartbeatRequest::default()
-        .with_group_id(GroupId(str_bytes(group)))
-        .with_member_id(str_bytes(member))
-        .with_member_epoch(epoch)
-        .with_instance_id(None)
-        .with_rack_id(None)
-        .with_rebalance_timeout_ms(-1)
-        .with_subscribed_topic_names(None)
-        .with_subscribed_topic_regex(None)
-        .with_server_assignor(None)
-        .with_topic_partitions(None)
-}
-
-fn owned(topic_id: Uuid, partitions: &[i32]) -> Option<Vec<TopicPartitions>> {
-    let topic = TopicPartitions::default().with_topic_id(topic_id).with_partitions(partitions.to_vec());
-    Some(if partitions.is_empty() { vec![] } else { vec![topic] })
-}
-
-/// What a reply assigns of its only topic.
-fn partitions_of(reply: &ConsumerGroupHeartbeatResponse) -> Vec<i32> {
-    let assigned = reply.assignment.iter().flat_map(|assignment| &assignment.topic_partitions);
-    assigned.flat_map(|topic| topic.partitions.clone()).collect()
-}
-
-fn describe(talk: &mut Talk, version: i16, group: &StrBytes) {
-    let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![GroupId(group.clone())]);
-    talk.call_sorted("observer", version, "the group now", &request);
-}
-
-fn await_epoch(talk: &Talk, group: &StrBytes, epoch: i32) {
-    let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![GroupId(group.clone())]);
-    let mut client = talk.unrecorded();
-    eventually("the group's epoch", Duration::from_secs(10), || {
-        (client.call(1, &request).groups[0].group_epoch >= epoch).then_some(())
-    });
-}
-
-/// Joins and synchronizes as the only member; answers its id.
-fn classic_join(talk: &mut Talk, who: &'static str, group: &StrBytes, kind: &str, topic: Option<&StrBytes>) -> String {
-    let kind = if kind.is_empty() { "consumer" } else { kind };
-    let join = |member: &str| joining_classic(group, member, None, topic).with_protocol_type(str_bytes(kind));
-    let told = talk.call(who, 9, "classic, without an id", &join(""));
-    talk.call_it(&told.member_id, &format!("id of classic {who}"));
-    let joined = talk.call(who, 9, "classic, with the id", &join(&told.member_id));
-    let mut assignment = BytesMut::new();
-    assignment.put_i16(0);
-    assignment.put_i32(topic.map_or(0, |_| 1));
-    if let Some(topic) = topic {
-        put_string(&mut assignment, topic);
-        assignment.put_i32(2);
-        assignment.put_i32(0);
-        assignment.put_i32(1);
-    }
-    assignment.put_i32(-1);
-    let assignment = SyncGroupRequestAssignment::default()
-        .with_member_id(told.member_id.clone())
-        .with_assignment(assignment.freeze());
-    let sync = SyncGroupRequest::default()
-        .with_group_id(GroupId(group.clone()))
-        .with_member_id(told.member_id.clone())
-        .with_generation_id(joined.generation_id)
-        .with_group_instance_id(None)
-        .with_protocol_type(Some(str_bytes(kind)))
-        .with_protocol_name(Some(str_bytes("range")))
-        .with_assignments(vec![assignment]);
-    talk.call(who, 5, "classic, alone", &sync);
-    told.member_id.to_string()
-}
-
-/// A join of a consumer that reads `topic`.
-fn joining_classic(
-    group: &StrBytes,
-    member: &str,
-    instance: Option<&str>,
-    topic: Option<&StrBytes>,
-) -> JoinGroupRequest {
-    let mut metadata = BytesMut::new();
-    metadata.put_i16(0);
-    metadata.put_i32(topic.map_or(0, |_| 1));
-    if let Some(topic) = topic {
-        put_string(&mut metadata, topic);
-    }
-    metadata.put_i32(-1);
-    let protocol = JoinGroupRequestProtocol::default().with_name(str_bytes("range")).with_metadata(metadata.freeze());
-    JoinGroupRequest::default()
-        .with_group_id(GroupId(group.clone()))
-        .with_session_timeout_ms(10_000)
-        .with_rebalance_timeout_ms(20_000)
-        .with_member_id(str_bytes(member))
-        .with_group_instance_id(instance.map(str_bytes))
-        .with_protocol_type(str_bytes("consumer"))
-        .with_protocols(vec![protocol])
-        .with_reason(None)
-}
-
-fn with_metadata(mut request: JoinGroupRequest, metadata: &'static [u8]) -> JoinGroupRequest {
-    request.protocols[0].metadata = Bytes::from_static(metadata);
-    request
-}
-
-fn put_string(bytes: &mut BytesMut, text: &str) {
-    bytes.put_i16(text.len().try_into().unwrap());
-    bytes.put_slice(text.as_bytes());
 }

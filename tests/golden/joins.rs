@@ -89,7 +89,9 @@ pub fn odd_joins(talk: &mut Talk) {
         for instance in ["", ".", "a b", &"i".repeat(250)] {
             if version >= 5 {
                 let step = format!("instance id of {} bytes: {instance}", instance.len());
-                odd(&step, &|request| request.with_group_instance_id(Some(str_bytes(instance))));
+                odd(&step, &|request| {
+                    request.with_member_id(str_bytes("")).with_group_instance_id(Some(str_bytes(instance)))
+                });
             }
         }
         odd("10,000 protocols", &|request| {

@@ -13,13 +13,17 @@
 )]
 
 mod admin;
+mod assignments;
 mod compare;
 mod consumer_groups;
+mod consumer_requests;
 mod hostile;
 mod joins;
 mod known;
 mod listing;
+mod migration;
 mod offsets;
+mod rebalances;
 mod records;
 mod reply;
 mod requests;
@@ -50,6 +54,15 @@ macro_rules! scenario {
 }
 
 scenarios! {
+    rebalances(): [
+        a_join_while_others_wait_for_their_assignment,
+        a_leader_that_leaves,
+        a_leave_completes_a_rebalance,
+        a_member_that_does_not_join_again,
+        a_static_member_that_does_not_join_again,
+        a_leader_that_does_not_assign,
+        requests_that_come_twice,
+    ],
     offsets(): [
         commits,
         committers,
@@ -118,7 +131,17 @@ scenarios! {
         descriptions,
         offsets_of_members,
         offsets_from_outside,
+    ],
+    assignments(ignore = "KIP-848 is not there yet"): [
+        assignors,
+        votes,
+        a_member_that_does_not_revoke,
+        a_lost_reply,
+        a_topic_changes,
+    ],
+    migration(ignore = "KIP-848 is not there yet"): [
         classic_requests_to_a_consumer_group,
         consumer_requests_to_a_classic_group,
+        a_static_member_changes_its_protocol,
     ],
 }

@@ -187,11 +187,14 @@ fn producer_id(talk: &Talk) -> i64 {
     })
 }
 
-/// What an error says is each broker's own.
+/// What an error says besides its code is each broker's own.
 fn without_messages(reply: &mut ProduceResponse) {
     let partitions = reply.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses);
     for partition in partitions {
         partition.error_message = None;
+        if partition.error_code != 0 {
+            partition.log_start_offset = -1;
+        }
         partition.record_errors.iter_mut().for_each(|error| error.batch_index_error_message = None);
     }
 }

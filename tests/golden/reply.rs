@@ -134,6 +134,9 @@ impl Node {
     }
 
     fn name(&mut self, names: &mut Names) {
+        if self.text.starts_with("cluster_id: Some(") {
+            *self = Self { text: "cluster_id: Some(<cluster>)".to_owned(), inside: None };
+        }
         self.text = shortened(made_up(&names.replace(&self.text)));
         if let Some((nodes, _)) = &mut self.inside {
             nodes.iter_mut().for_each(|node| node.name(names));
@@ -167,7 +170,8 @@ fn made_up(text: &str) -> String {
     let is_recent = value.parse().is_ok_and(|value: i64| (RECENT_MS..2 * RECENT_MS).contains(&value));
     match field {
         "port" => format!("{field}: <port>"),
-        "cluster_id" if value != "None" => format!("{field}: <cluster>"),
+        // DescribeCluster's is no option.
+        "cluster_id" if value.starts_with('"') => format!("{field}: <cluster>"),
         _ if is_recent => format!("{field}: <now>"),
         _ => text.to_owned(),
     }

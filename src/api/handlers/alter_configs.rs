@@ -1,5 +1,7 @@
 //! AlterConfigs v0–2: replaces all configs of topics and brokers (KIP-133).
 
+use std::collections::BTreeMap;
+
 use kafka_protocol::messages::{
     AlterConfigsRequest, AlterConfigsResponse, alter_configs_request::AlterConfigsResource,
     alter_configs_response::AlterConfigsResourceResponse,
@@ -25,13 +27,27 @@ pub fn handle(request: Request) -> Handled {
 }
 
 fn replacement(resource: AlterConfigsResource) -> Alteration {
-    let given: Option<_> =
-        resource.configs.into_iter().map(|config| Some((config.name.to_string(), config.value?.to_string()))).collect();
     Alteration {
+        change: given(&resource).map(ConfigChange::Replace),
         resource_type: resource.resource_type,
         resource_name: resource.resource_name,
-        change: given.map(ConfigChange::Replace).ok_or_else(|| "Null value not supported for configs".into()),
     }
+}
+
+fn given(resource: &AlterConfigsResource) -> Result<BTreeMap<String, String>, String> {
+    let nulls: Vec<_> =
+        resource.configs.iter().filter(|config| config.value.is_none()).map(|config| config.name.as_str()).collect();
+    if !nulls.is_empty() {
+        return Err(format!("Null value not supported for : {}", nulls.join(", ")));
+    }
+    let mut given = BTreeMap::new();
+    for config in &resource.configs {
+        let value = config.value.as_deref().unwrap_or_default();
+        if given.insert(config.name.to_string(), value.to_owned()).is_some() {
+            return Err("Error due to duplicate config keys".to_owned());
+        }
+    }
+    Ok(given)
 }
 
 fn respond(altered: Altered) -> AlterConfigsResourceResponse {

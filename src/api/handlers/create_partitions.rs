@@ -15,7 +15,8 @@ use crate::{
         Handled, Request,
         errors::{code_of, message_of},
     },
-    broker::Broker,
+    broker::{Broker, CreateTopicError},
+    catalog::CatalogError,
 };
 
 use super::{split_repeated, text};
@@ -44,8 +45,13 @@ async fn grow(broker: &Broker, topic: CreatePartitionsTopic, validate_only: bool
         assignments.into_iter().map(|one| one.broker_ids.into_iter().map(|id| id.0).collect()).collect()
     });
     let result = broker.create_partitions(&topic.name, topic.count, assignments, validate_only).await;
+    let message = match &result {
+        // Kafka leaves it at the code.
+        Err(CreateTopicError::Catalog(CatalogError::UnknownTopic)) => None,
+        result => message_of(result),
+    };
     CreatePartitionsTopicResult::default()
         .with_name(topic.name)
         .with_error_code(code_of(&result))
-        .with_error_message(message_of(&result))
+        .with_error_message(message)
 }

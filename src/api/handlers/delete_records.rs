@@ -16,7 +16,8 @@ pub fn handle(request: Request) -> Handled {
     let body: DeleteRecordsRequest = request.decode()?;
     request.alone(|request| async move {
         let mut topics = Vec::with_capacity(body.topics.len());
-        for topic in body.topics {
+        // Kafka does not answer for topics without partitions.
+        for topic in body.topics.into_iter().filter(|topic| !topic.partitions.is_empty()) {
             let target = TopicRef::Name(domain_name(&topic.name));
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for asked in topic.partitions {

@@ -30,14 +30,25 @@ async fn delete(
 ) -> Vec<DeletableTopicResult> {
     let (single, repeated) = split_repeated(asked.collect(), Clone::clone);
     let repeated: BTreeSet<_> = repeated.into_iter().collect();
-    let mut responses: Vec<_> =
-        repeated.into_iter().map(|(name, id)| refused(name, id, "Duplicate topic name.")).collect();
+    let mut responses: Vec<_> = repeated
+        .into_iter()
+        .map(|(name, id)| {
+            let what = if name.is_some() { "name" } else { "id" };
+            refused(name, id, &format!("Duplicate topic {what}."))
+        })
+        .collect();
     let (mut named, mut targets) = (Vec::new(), Vec::new());
+    let twice = named_twice(broker, &single);
     for (name, id) in single {
         match (&name, id.is_nil()) {
+            (None, false) if twice.contains(&id) => {}
             (Some(_), false) => responses.push(refused(name, id, "You may not specify both topic name and topic id.")),
             (None, true) => responses.push(refused(name, id, "Neither topic name nor id were specified.")),
             (Some(known), true) => {
+                if let Some(id) = id_of(broker, known).filter(|id| twice.contains(id)) {
+                    responses.push(refused(name, id, ID_SUPPLIED));
+                    continue;
+                }
                 targets.push(TopicRef::Name(domain_name(known)));
                 named.push((name, id));
             }
@@ -63,6 +74,17 @@ async fn delete(
     responses
 }
 
+/// The topics that a request gives by name and by id.
+fn named_twice(broker: &Broker, asked: &[(Option<TopicName>, Uuid)]) -> BTreeSet<Uuid> {
+    let ids: BTreeSet<_> = asked.iter().filter(|(name, _)| name.is_none()).map(|(_, id)| *id).collect();
+    let names = asked.iter().filter(|(_, id)| id.is_nil()).filter_map(|(name, _)| id_of(broker, name.as_ref()?));
+    names.filter(|id| ids.contains(id)).collect()
+}
+
+fn id_of(broker: &Broker, name: &TopicName) -> Option<Uuid> {
+    broker.topics().topic(name).map(|topic| topic.id)
+}
+
 fn refused(name: Option<TopicName>, id: Uuid, message: &str) -> DeletableTopicResult {
     DeletableTopicResult::default()
         .with_name(name)
@@ -70,3 +92,5 @@ fn refused(name: Option<TopicName>, id: Uuid, message: &str) -> DeletableTopicRe
         .with_error_code(ResponseError::InvalidRequest.code())
         .with_error_message(Some(text(message)))
 }
+
+const ID_SUPPLIED: &str = "The provided topic name maps to an ID that was already supplied.";

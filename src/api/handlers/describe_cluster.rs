@@ -23,12 +23,11 @@ pub fn handle(request: Request) -> Handled {
         ));
     if request.version >= 1 && body.endpoint_type != ENDPOINT_BROKERS {
         // Controllers have no listener of their own here.
-        let error = match body.endpoint_type {
-            ENDPOINT_CONTROLLERS => ResponseError::MismatchedEndpointType,
-            _ => ResponseError::UnsupportedEndpointType,
+        let (error, message) = match body.endpoint_type {
+            ENDPOINT_CONTROLLERS => (ResponseError::MismatchedEndpointType, MISMATCHED_ENDPOINT.to_owned()),
+            other => (ResponseError::UnsupportedEndpointType, format!("Unsupported endpoint type {other}")),
         };
-        return request
-            .ready(&response.with_error_code(error.code()).with_error_message(Some(text(error.to_string()))));
+        return request.ready(&response.with_error_code(error.code()).with_error_message(Some(text(message))));
     }
     let advertised = broker.advertised();
     let node = DescribeClusterBroker::default()
@@ -39,5 +38,7 @@ pub fn handle(request: Request) -> Handled {
     request.ready(&response.with_controller_id(BrokerId(broker.node_id())).with_brokers(vec![node]))
 }
 
+const MISMATCHED_ENDPOINT: &str =
+    "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER";
 const ENDPOINT_BROKERS: i8 = 1;
 const ENDPOINT_CONTROLLERS: i8 = 2;

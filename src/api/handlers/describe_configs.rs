@@ -22,7 +22,7 @@ use crate::{
     model::validate_topic_name,
 };
 
-use super::text;
+use super::{INVALID_REQUEST, text};
 
 pub fn handle(request: Request) -> Handled {
     let body: DescribeConfigsRequest = request.decode()?;
@@ -67,26 +67,38 @@ fn entries(broker: &Broker, resource: &DescribeConfigsResource) -> Result<Vec<Co
                 None => Err((ResponseError::UnknownTopicOrPartition, String::new())),
             }
         }
-        RESOURCE_BROKER => broker_scope(broker, name)
-            .map(|scope| broker.describe_broker_configs(scope))
-            .map_err(|message| (ResponseError::InvalidRequest, message)),
+        RESOURCE_BROKER => describe_broker(broker, name).map_err(|message| (ResponseError::InvalidRequest, message)),
         // Group (32) and client metrics (16) configs belong to features that are not there: none are set.
         RESOURCE_GROUP | RESOURCE_CLIENT_METRICS => Ok(Vec::new()),
-        other => Err((ResponseError::InvalidRequest, format!("Unsupported resource type: {other}"))),
+        _ => Err((ResponseError::InvalidRequest, INVALID_REQUEST.to_owned())),
     }
 }
 
+fn describe_broker(broker: &Broker, name: &str) -> Result<Vec<ConfigEntry>, String> {
+    let scope = broker_scope(broker, name).map_err(|error| match error {
+        WrongBroker::Other(id) => {
+            format!("Unexpected broker id, expected {} or empty string, but received {id}", broker.node_id())
+        }
+        WrongBroker::NoNumber => format!("Broker id must be an integer, but it is: {name}"),
+    })?;
+    Ok(broker.describe_broker_configs(scope))
+}
+
+/// Why a resource's name is not one of this broker; Kafka has other words for it in each API.
+pub(super) enum WrongBroker {
+    Other(i32),
+    NoNumber,
+}
+
 /// Which broker configs a resource's name means: those of this broker, or with an empty name those of all.
-pub(super) fn broker_scope(broker: &Broker, name: &str) -> Result<BrokerScope, String> {
+pub(super) fn broker_scope(broker: &Broker, name: &str) -> Result<BrokerScope, WrongBroker> {
     if name.is_empty() {
         return Ok(BrokerScope::Cluster);
     }
     match name.parse::<i32>() {
         Ok(id) if id == broker.node_id() => Ok(BrokerScope::Broker),
-        Ok(id) => {
-            Err(format!("Unexpected broker id, expected {} or empty string, but received {id}", broker.node_id()))
-        }
-        Err(_) => Err(format!("Broker id must be an integer, but it is: {name}")),
+        Ok(id) => Err(WrongBroker::Other(id)),
+        Err(_) => Err(WrongBroker::NoNumber),
     }
 }
 

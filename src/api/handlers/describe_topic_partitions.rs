@@ -106,7 +106,7 @@ fn described(topic: &Arc<Topic>, partitions: std::ops::Range<i32>, node: i32) ->
 }
 
 fn unknown(name: &TopicName) -> DescribeTopicPartitionsResponseTopic {
-    failed(name, why_unknown(name))
+    failed(name, why_unknown(name)).with_topic_authorized_operations(AUTHORIZED_TOPIC_OPERATIONS)
 }
 
 fn failed(name: &TopicName, error: ResponseError) -> DescribeTopicPartitionsResponseTopic {

@@ -7,7 +7,9 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     api::{Handled, Outcome, Request, RequestError, errors::KafkaError},
-    broker::{FetchPartition, FetchQuery, FetchedPartition, SessionFetch, SessionRequest, TopicRef},
+    broker::{
+        FetchPartition, FetchQuery, FetchedPartition, ReadPartitionError, SessionFetch, SessionRequest, TopicRef,
+    },
     log::Isolation,
     wire::{
         fetch::{FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse},
@@ -61,7 +63,8 @@ fn session_request(request: &Request, body: FetchRequest) -> SessionRequest {
                 topic: target.clone(),
                 partition: partition.partition,
                 fetch_offset: partition.fetch_offset,
-                leader_epoch: partition.current_leader_epoch,
+                // `FetchRequest.optionalEpoch`: any negative number is none.
+                leader_epoch: partition.current_leader_epoch.max(-1),
                 bytes_max: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
             })
         })
@@ -107,7 +110,13 @@ fn answer(partition: i32, isolation: Isolation, fetched: FetchedPartition) -> Fe
     let error_code = fetched.error.as_ref().map_or(0, KafkaError::code);
     let mut answer = FetchPartitionResponse::failed(partition, error_code);
     // There are no transactions, so none was aborted; null says that nobody looked.
-    answer.aborted_transactions = (fetched.error.is_some() || isolation == Isolation::ReadCommitted).then(Vec::new);
+    let somebody_looked = match fetched.error {
+        None => isolation == Isolation::ReadCommitted,
+        // Kafka makes this answer elsewhere than those of partitions that it reads.
+        Some(ReadPartitionError::Partition(_)) => true,
+        Some(ReadPartitionError::Epoch(_) | ReadPartitionError::Read(_)) => false,
+    };
+    answer.aborted_transactions = somebody_looked.then(Vec::new);
     if fetched.error.is_none() {
         answer.high_watermark = fetched.high_watermark;
         answer.last_stable_offset = fetched.last_stable_offset;

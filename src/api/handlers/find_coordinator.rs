@@ -16,7 +16,7 @@ use crate::{
     broker::Broker,
 };
 
-use super::text;
+use super::{INVALID_REQUEST, text};
 
 pub fn handle(request: Request) -> Handled {
     let body: FindCoordinatorRequest = request.decode()?;
@@ -56,10 +56,6 @@ fn find(broker: &Broker, key_type: i8, key: StrBytes) -> Coordinator {
 }
 
 const FIRST_WITH_SEVERAL_KEYS: i16 = 4;
-
-/// The message of `Errors.INVALID_REQUEST`.
-const INVALID_REQUEST: &str = "This most likely occurs because of a request being malformed by the client library or \
-    the message was sent to an incompatible broker. See the broker logs for more details.";
 
 /// `FindCoordinatorRequest.CoordinatorType`
 const GROUP: i8 = 0;

@@ -17,12 +17,13 @@ use crate::{
         errors::{KafkaError, code_of, message_of},
     },
     broker::{AlterConfigsError, Broker, ConfigChange},
+    catalog::CatalogError,
     config::{ConfigOp, ConfigOpKind},
     model::{InvalidTopicName, validate_topic_name},
 };
 
 use super::{
-    describe_configs::{RESOURCE_BROKER, RESOURCE_TOPIC, broker_scope},
+    describe_configs::{RESOURCE_BROKER, RESOURCE_TOPIC, WrongBroker, broker_scope},
     split_repeated,
 };
 
@@ -55,6 +56,8 @@ pub(super) struct Altered {
 pub(super) enum AlterError {
     #[error("{0}")]
     Request(String),
+    #[error("The topic '{0}' does not exist.")]
+    UnknownTopic(String),
     #[error(transparent)]
     TopicName(#[from] InvalidTopicName),
     #[error(transparent)]
@@ -65,6 +68,7 @@ impl KafkaError for AlterError {
     fn kafka(&self) -> ResponseError {
         match self {
             Self::Request(_) => ResponseError::InvalidRequest,
+            Self::UnknownTopic(_) => ResponseError::UnknownTopicOrPartition,
             Self::TopicName(_) => ResponseError::InvalidTopicException,
             Self::Configs(error) => error.kafka(),
         }
@@ -95,17 +99,34 @@ async fn alter(
 ) -> Result<(), AlterError> {
     let change = change.map_err(AlterError::Request)?;
     match resource_type {
+        RESOURCE_TOPIC if name.is_empty() => {
+            return Err(AlterError::Request("Default topic resources are not allowed.".to_owned()));
+        }
         RESOURCE_TOPIC => {
             validate_topic_name(name)?;
-            broker.alter_topic_configs(name, change, validate_only).await?;
+            broker.alter_topic_configs(name, change, validate_only).await.map_err(|error| of_topic(name, error))?;
         }
         RESOURCE_BROKER => {
-            let scope = broker_scope(broker, name).map_err(AlterError::Request)?;
+            let scope = broker_scope(broker, name).map_err(|error| wrong_broker(broker, name, &error))?;
             broker.alter_broker_configs(scope, change, validate_only).await?;
         }
-        other => return Err(AlterError::Request(format!("Unsupported resource type: {other}"))),
+        other => return Err(AlterError::Request(format!("Unknown resource type {other}"))),
     }
     Ok(())
+}
+
+fn of_topic(name: &str, error: AlterConfigsError) -> AlterError {
+    match error {
+        AlterConfigsError::Catalog(CatalogError::UnknownTopic) => AlterError::UnknownTopic(name.to_owned()),
+        error => error.into(),
+    }
+}
+
+fn wrong_broker(broker: &Broker, name: &str, error: &WrongBroker) -> AlterError {
+    AlterError::Request(match error {
+        WrongBroker::Other(id) => format!("Unexpected broker id, expected {}, but received {id}", broker.node_id()),
+        WrongBroker::NoNumber => format!("Node id must be an integer, but it is: {name}"),
+    })
 }
 
 fn alteration(resource: AlterConfigsResource) -> Alteration {

@@ -56,17 +56,21 @@ fn respond(version: i16, joined: Result<JoinReply, JoinError>) -> JoinGroupRespo
         Ok(reply) => JoinGroupResponse::default()
             .with_generation_id(reply.generation)
             .with_protocol_type((version >= FIRST_WITH_PROTOCOL_TYPE).then(|| text(&reply.protocol_type)))
-            .with_protocol_name(Some(text(reply.protocol.unwrap_or_default())))
+            .with_protocol_name(protocol_name(version, reply.protocol.as_deref().unwrap_or_default()))
             .with_leader(text(&reply.leader))
             .with_skip_assignment(reply.skip_assignment)
             .with_member_id(text(&reply.member_id))
             .with_members(reply.members.into_iter().map(member).collect()),
-        // Kafka names no protocol with an error, in versions that can say so.
         Err(refused) => JoinGroupResponse::default()
             .with_error_code(refused.error.code())
-            .with_protocol_name((version < FIRST_WITH_PROTOCOL_TYPE).then(StrBytes::default))
+            .with_protocol_name(protocol_name(version, ""))
             .with_member_id(text(&refused.member_id)),
     }
+}
+
+/// Kafka makes an empty name null in versions that have null.
+fn protocol_name(version: i16, name: &str) -> Option<StrBytes> {
+    (version < FIRST_WITH_PROTOCOL_TYPE || !name.is_empty()).then(|| text(name))
 }
 
 fn member(member: JoinedMember) -> JoinGroupResponseMember {

@@ -52,18 +52,25 @@ fn respond(broker: &Broker, body: &ListOffsetsRequest, version: i16) -> ListOffs
     })
 }
 
-/// One answer for each partition that was asked for.
+/// One answer for each partition that was asked for, in topics that have any.
 fn answer<'a>(
     body: &'a ListOffsetsRequest,
     mut one: impl FnMut(&'a TopicName, &'a ListOffsetsPartition) -> ListOffsetsPartitionResponse,
 ) -> ListOffsetsResponse {
+    let mut answered = HashSet::new();
     let topics = body
         .topics
         .iter()
         .map(|topic| {
-            let partitions = topic.partitions.iter().map(|partition| one(&topic.name, partition)).collect();
+            let partitions = topic
+                .partitions
+                .iter()
+                .filter(|partition| answered.insert((&topic.name, partition.partition_index)))
+                .map(|partition| one(&topic.name, partition))
+                .collect();
             ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions)
         })
+        .filter(|topic| !topic.partitions.is_empty())
         .collect();
     ListOffsetsResponse::default().with_topics(topics)
 }

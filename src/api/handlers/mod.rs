@@ -97,6 +97,10 @@ fn split_repeated<T, K: std::hash::Hash + Eq>(items: Vec<T>, key: impl Fn(&T) ->
     items.into_iter().partition(|item| times.get(&key(item)).is_none_or(|&times| times == 1))
 }
 
+/// What Kafka says with `Errors.INVALID_REQUEST` when it says nothing else.
+const INVALID_REQUEST: &str = "This most likely occurs because of a request being malformed by the client library or \
+    the message was sent to an incompatible broker. See the broker logs for more details.";
+
 /// For clients that did not ask which operations they may do.
 const AUTHORIZED_OPERATIONS_OMITTED: i32 = i32::MIN;
 

@@ -28,7 +28,9 @@ pub fn handle(request: Request) -> Handled {
     let body = ProduceRequest::decode(request.version, &request.body)?;
     let acks = body.acks;
     let refusal = refusal(&body);
-    let topics: Vec<_> = body.topics.into_iter().map(|topic| append_topic(&request, topic, refusal)).collect();
+    // Kafka does not answer for topics without partitions.
+    let topics = body.topics.into_iter().filter(|topic| !topic.partitions.is_empty());
+    let topics: Vec<_> = topics.map(|topic| append_topic(&request, topic, refusal)).collect();
     match acks {
         0 => match first_failure(&topics) {
             None => Ok(Outcome::NoReply),
