@@ -51,13 +51,12 @@ impl Holders {
 
     /// With equal subscriptions everyone may have the quota, and as many as the division leaves one more.
     fn trim_to_quota(&mut self) {
-        let (quota, mut extra) = self.quota();
-        for held in &mut self.held {
-            let mut keep = quota;
-            if held.len() > quota && extra > 0 {
-                keep += 1;
-                extra -= 1;
-            }
+        let (quota, extra) = self.quota();
+        let mut rich: Vec<_> = self.held.iter_mut().filter(|held| held.len() > quota).collect();
+        // Who has but one more keeps it first: nothing moves there then.
+        rich.sort_by_key(|held| held.len());
+        for (index, held) in rich.into_iter().enumerate() {
+            let keep = quota + usize::from(index < extra);
             while held.len() > keep {
                 self.unassigned.extend(held.pop_last());
             }
