@@ -9,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 
 use super::{context::LogContext, files::log_name, flush::TailFlush, partition::PartitionLog};
-use crate::storage::segment::Tail;
+use crate::storage::{SegmentStore, StorageError, segment::Tail};
 
 /// See the module.
 #[derive(Default)]
@@ -114,10 +114,54 @@ fn flush_tails(small: Vec<(Arc<PartitionLog>, TailFlush)>) -> Vec<Arc<PartitionL
         })
         .collect();
     let Some((first, _)) = small.first() else { return Vec::new() };
-    let result = first.store.sync_tails(&tails);
-    small.into_iter().filter_map(|(log, tail)| log.tail_flushed(&tail, result.clone()).then_some(log)).collect()
+    let results = sync_tails(&*first.store, &tails);
+    let flushed = small.into_iter().zip(results);
+    flushed.filter_map(|((log, tail), result)| log.tail_flushed(&tail, result).then_some(log)).collect()
+}
+
+/// One result a tail. When they cannot be made durable together each file is synced by itself: what is wrong with one must not
+/// cost the others their records. One whose sync failed refuses another.
+fn sync_tails(store: &dyn SegmentStore, tails: &[Tail<'_>]) -> Vec<Result<(), StorageError>> {
+    match store.sync_tails(tails) {
+        Err(error) if tails.len() > 1 => {
+            tracing::warn!(%error, logs = tails.len(), "logs could not be synced together; trying each by itself");
+            tails.iter().map(|tail| tail.file.sync()).collect()
+        }
+        result => vec![result; tails.len()],
+    }
 }
 
 const WORKERS_MAX: usize = 8;
 /// Flushed with one sync: bounds the memory for it, 32 KiB a log.
 const TAILS_MAX: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use std::{io::IoSlice, sync::atomic::Ordering};
+
+    use super::*;
+    use crate::{
+        log::tests::faulty::{Faults, FaultyStore},
+        model::TopicPartition,
+        storage::{OpenMode, memory::MemorySegments},
+    };
+
+    #[test]
+    fn a_file_that_cannot_be_synced_costs_the_others_nothing() {
+        let partition = TopicPartition::new("t", 0);
+        let store =
+            || FaultyStore { inner: Arc::new(MemorySegments::new(1 << 20)), faults: Arc::new(Faults::default()) };
+        let (sound, broken) = (store(), store());
+        broken.faults.syncs.store(true, Ordering::SeqCst);
+        let file = |store: &FaultyStore| {
+            let file = store.open(&partition, "0.log", OpenMode::Create).unwrap();
+            file.append(&[IoSlice::new(b"records")]).unwrap();
+            file
+        };
+        let files = [file(&sound), file(&broken), file(&sound)];
+        let tail = |file| Tail { partition: &partition, name: "0.log", file, from: 0, to: 7 };
+        let tails: Vec<_> = files.iter().map(tail).collect();
+        let results = sync_tails(&sound, &tails);
+        assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    }
+}

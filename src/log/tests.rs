@@ -7,7 +7,7 @@ mod damage;
 mod deletion;
 mod durability;
 mod every_fault;
-mod faulty;
+pub(super) mod faulty;
 mod holes;
 mod idempotence;
 mod inspect;
