@@ -339,7 +339,7 @@ async fn after_a_restart_a_stable_group_goes_on() {
     assert_eq!(offset(coordinator.fetch_offsets(fetch("g")).await), Some(7));
     assert_eq!(offset(coordinator.fetch_offsets(fetch("simple")).await), Some(6));
     let counts = coordinator.state_counts().await.unwrap();
-    assert_eq!(counts, StateCounts { stable: 1, empty: 1, ..StateCounts::default() });
+    assert_eq!(counts, StateCounts { stable: 1, empty: 1, members: 1, ..StateCounts::default() });
 }
 
 #[tokio::test]
