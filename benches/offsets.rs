@@ -1,10 +1,11 @@
-//! Commit and fetch of offsets: memory against disk with `os` and with `sync` durability.
+//! Commit and fetch of offsets: memory against disk with `os` and with `sync` durability, and with the cache in front.
 //!
-//! `commit/…/concurrent` is 64 groups that commit at once, as many clients do: it shows shared syncs.
+//! `commit/…/concurrent` is 64 groups that commit at once, as many clients do: it shows shared syncs. `growth` is the
+//! same work among 100, 1,000 and 10,000 groups.
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot run says so and ends")]
 
-use std::{hint::black_box, sync::Arc};
+use std::{cell::Cell, hint::black_box, sync::Arc};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tempfile::TempDir;
@@ -20,6 +21,43 @@ use tidegate::{
 };
 use tokio::runtime::Runtime;
 
+/// A storage under test; a directory lives as long as its journal.
+struct Backend {
+    name: String,
+    storage: Arc<dyn CoordinatorStorage>,
+    _dir: Option<TempDir>,
+}
+
+impl Backend {
+    fn memory() -> Self {
+        Self { name: "memory".into(), storage: Arc::new(MemoryStorage::new()), _dir: None }
+    }
+
+    fn disk(runtime: &Runtime, name: &str, durability: Durability) -> Self {
+        // Below the target folder, because a directory for temporary files may be memory.
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory");
+        let clock = Arc::new(SystemClock::new());
+        let journal = DiskJournal::open(dir.path(), JournalOptions::new(durability), clock).expect("a journal");
+        let storage = runtime.block_on(JournaledStorage::open(Arc::new(journal), SHARDS)).expect("an empty storage");
+        Self { name: name.into(), storage: Arc::new(storage), _dir: Some(dir) }
+    }
+
+    fn cached(self) -> Self {
+        let storage = Arc::new(CachedStorage::new(self.storage, SHARDS, CACHE_BYTES));
+        Self { name: format!("{}-cached", self.name), storage, _dir: self._dir }
+    }
+}
+
+fn backends(runtime: &Runtime) -> Vec<Backend> {
+    vec![
+        Backend::memory(),
+        Backend::memory().cached(),
+        Backend::disk(runtime, "disk-os", Durability::Os),
+        Backend::disk(runtime, "disk-os", Durability::Os).cached(),
+        Backend::disk(runtime, "disk-sync", Durability::Sync),
+    ]
+}
+
 fn offsets(partitions: i32, offset: i64) -> Vec<(TopicPartition, OffsetMetadata)> {
     let topic: Arc<str> = "topic".into();
     (0..partitions)
@@ -31,38 +69,19 @@ fn group(number: usize) -> GroupId {
     format!("group-{number}").into()
 }
 
-/// Backends by name; a directory lives as long as its journal.
-fn backends(runtime: &Runtime) -> Vec<(&'static str, Arc<dyn CoordinatorStorage>, Option<TempDir>)> {
-    let mut backends: Vec<(_, Arc<dyn CoordinatorStorage>, _)> = vec![("memory", Arc::new(MemoryStorage::new()), None)];
-    for (name, durability) in [("disk-os", Durability::Os), ("disk-sync", Durability::Sync)] {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let clock = Arc::new(SystemClock::new());
-        let journal = DiskJournal::open(dir.path(), JournalOptions::new(durability), clock).expect("a journal");
-        let storage = runtime.block_on(JournaledStorage::open(Arc::new(journal), 50)).expect("an empty storage");
-        backends.push((name, Arc::new(storage), Some(dir)));
-    }
-    for (at, name) in [(0, "memory-cached"), (1, "disk-os-cached")] {
-        let Some((_, backend, _)) = backends.get(at) else { continue };
-        let cached: Arc<dyn CoordinatorStorage> = Arc::new(CachedStorage::new(Arc::clone(backend), 50, 64 << 20));
-        backends.push((name, cached, None));
-    }
-    backends
-}
-
-fn bench(criterion: &mut Criterion) {
+fn commit(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
-    let backends = backends(&runtime);
     let mut commit = criterion.benchmark_group("commit");
-    for (name, storage, _) in &backends {
+    for Backend { name, storage, .. } in &backends(&runtime) {
         for partitions in [1, 10] {
             commit.throughput(Throughput::Elements(1));
-            commit.bench_function(BenchmarkId::new(*name, partitions), |bencher| {
+            commit.bench_function(BenchmarkId::new(name, partitions), |bencher| {
                 let group = group(0);
                 bencher.to_async(&runtime).iter(|| storage.commit(&group, offsets(partitions, 1)));
             });
         }
         commit.throughput(Throughput::Elements(CONCURRENT as u64));
-        commit.bench_function(BenchmarkId::new(*name, "10/concurrent"), |bencher| {
+        commit.bench_function(BenchmarkId::new(name, "10/concurrent"), |bencher| {
             bencher.to_async(&runtime).iter(|| async {
                 let tasks: Vec<_> = (0..CONCURRENT)
                     .map(|number| {
@@ -76,22 +95,56 @@ fn bench(criterion: &mut Criterion) {
             });
         });
     }
-    commit.finish();
+}
+
+fn fetch(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
     let mut fetch = criterion.benchmark_group("fetch");
-    for (name, storage, _) in &backends {
+    for Backend { name, storage, .. } in &backends(&runtime) {
         runtime.block_on(storage.commit(&group(0), offsets(10, 1))).expect("a commit");
-        let partition = TopicPartition::new("topic", 5);
-        fetch.bench_function(BenchmarkId::new(*name, "one"), |bencher| {
-            bencher.to_async(&runtime).iter(|| async { black_box(storage.fetch("group-0", &partition).await) });
+        let partitions: Vec<_> = offsets(10, 1).into_iter().map(|(partition, _)| partition).collect();
+        let one = TopicPartition::new("topic", 5);
+        fetch.bench_function(BenchmarkId::new(name, "one"), |bencher| {
+            bencher.to_async(&runtime).iter(|| async { black_box(storage.fetch("group-0", &one).await) });
         });
-        fetch.bench_function(BenchmarkId::new(*name, "all of 10"), |bencher| {
+        fetch.bench_function(BenchmarkId::new(name, "10 at hand"), |bencher| {
+            bencher.iter(|| black_box(storage.at_hand("group-0", &partitions)).is_some());
+        });
+        fetch.bench_function(BenchmarkId::new(name, "all of 10"), |bencher| {
             bencher.to_async(&runtime).iter(|| async { black_box(storage.fetch_all("group-0").await) });
         });
     }
-    fetch.finish();
 }
 
+fn growth(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let mut growth = criterion.benchmark_group("growth");
+    for groups in [100, 1_000, 10_000] {
+        for Backend { name, storage, .. } in
+            [Backend::memory(), Backend::disk(&runtime, "disk-os", Durability::Os)].iter()
+        {
+            let ids: Vec<_> = (0..groups).map(group).collect();
+            for id in &ids {
+                runtime.block_on(storage.commit(id, offsets(10, 1))).expect("a commit");
+            }
+            let turn = Cell::new(0);
+            let next = || {
+                turn.set(turn.get() + 7919);
+                ids.get(turn.get() % groups).expect("a group")
+            };
+            growth.bench_function(BenchmarkId::new(format!("{name}/commit of 10"), groups), |bencher| {
+                bencher.to_async(&runtime).iter(|| storage.commit(next(), offsets(10, 1)));
+            });
+            growth.bench_function(BenchmarkId::new(format!("{name}/fetch all of 10"), groups), |bencher| {
+                bencher.to_async(&runtime).iter(|| async { black_box(storage.fetch_all(next()).await) });
+            });
+        }
+    }
+}
+
+const SHARDS: u16 = 50;
+const CACHE_BYTES: u64 = 64 << 20;
 const CONCURRENT: usize = 64;
 
-criterion_group!(benches, bench);
+criterion_group!(benches, commit, fetch, growth);
 criterion_main!(benches);

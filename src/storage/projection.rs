@@ -1,12 +1,15 @@
 //! Offsets and groups in memory: what the memory backend is, and what the others answer reads from.
 
+mod partitions;
+
 use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
 
+use self::partitions::Partitions;
 use super::{CoordinatorRecord, GroupStorage, OffsetStorage, StorageError, StorageSize, shard_of};
-use crate::model::{GroupId, GroupMetadata, OffsetMetadata, TopicPartition};
+use crate::model::{GroupId, GroupMetadata, OffsetMetadata, TopicName, TopicPartition};
 
 /// The maps, one lock a coordinator shard: what one append changes becomes visible at once.
 #[derive(Debug)]
@@ -24,7 +27,8 @@ struct Shard {
 
 #[derive(Debug, Default)]
 struct Group {
-    offsets: HashMap<TopicPartition, OffsetMetadata>,
+    /// No topic is without a partition.
+    offsets: HashMap<TopicName, Partitions>,
     state: Option<Arc<GroupMetadata>>,
 }
 
@@ -90,23 +94,36 @@ impl Projection {
     }
 
     fn offset(&self, group: &str, partition: &TopicPartition) -> Option<OffsetMetadata> {
-        self.read(group, |group| group.offsets.get(partition).cloned()).flatten()
+        self.read(group, |group| group.offsets.get(&partition.topic)?.get(partition.partition).cloned()).flatten()
     }
 
     /// Of several partitions at one moment.
     pub(super) fn offsets_of(&self, group: &str, partitions: &[TopicPartition]) -> Vec<Option<OffsetMetadata>> {
-        let found = self
-            .read(group, |group| partitions.iter().map(|partition| group.offsets.get(partition).cloned()).collect());
+        let found = self.read(group, |group| {
+            let mut values = Vec::with_capacity(partitions.len());
+            // Neighbours are mostly of one topic: it is looked up once.
+            for of_topic in partitions.chunk_by(|one, next| Arc::ptr_eq(&one.topic, &next.topic)) {
+                let topic = of_topic.first().and_then(|first| group.offsets.get(&first.topic));
+                values.extend(of_topic.iter().map(|partition| topic?.get(partition.partition).cloned()));
+            }
+            values
+        });
         found.unwrap_or_else(|| vec![None; partitions.len()])
     }
 
     pub(super) fn offsets(&self, group: &str) -> Vec<(TopicPartition, OffsetMetadata)> {
         let copied = self.read(group, |group| {
-            group.offsets.iter().map(|(partition, offset)| (partition.clone(), offset.clone())).collect()
+            let mut topics: Vec<_> = group.offsets.iter().collect();
+            topics.sort_unstable_by_key(|(topic, _)| *topic);
+            let mut offsets = Vec::new();
+            for (topic, partitions) in topics {
+                partitions.for_each(|partition, value| {
+                    offsets.push((TopicPartition { topic: Arc::clone(topic), partition }, value.clone()));
+                });
+            }
+            offsets
         });
-        let mut offsets: Vec<_> = copied.unwrap_or_default();
-        offsets.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
-        offsets
+        copied.unwrap_or_default()
     }
 
     fn groups_with_offsets(&self) -> Vec<GroupId> {
@@ -141,27 +158,32 @@ impl Shard {
     }
 
     fn apply_offset(&mut self, group: GroupId, partition: TopicPartition, value: Option<OffsetMetadata>) {
-        let size = &mut self.size;
-        let Some(value) = value else {
-            let Some(entry) = self.groups.get_mut(&group) else { return };
-            if let Some(old) = entry.offsets.remove(&partition) {
-                size.offset_entries -= 1;
-                size.offset_bytes -= offset_bytes(&partition, &old);
-            }
-            return self.drop_if_empty(&group);
+        let TopicPartition { topic, partition } = partition;
+        let Some(value) = value else { return self.forget_offset(&group, &topic, partition) };
+        self.size.offset_entries += 1;
+        self.size.offset_bytes += offset_bytes(&topic, &value);
+        let topics = &mut self.groups.entry(group).or_default().offsets;
+        let old = match topics.get_mut(&topic) {
+            Some(partitions) => partitions.insert(partition, value),
+            None => topics.entry(Arc::clone(&topic)).or_default().insert(partition, value),
         };
-        size.offset_entries += 1;
-        size.offset_bytes += offset_bytes(&partition, &value);
-        let offsets = &mut self.groups.entry(group).or_default().offsets;
-        // The key that is there stays, so its size is counted as that of `partition`, which is equal.
-        match offsets.get_mut(&partition) {
-            Some(place) => {
-                let old = std::mem::replace(place, value);
-                size.offset_entries -= 1;
-                size.offset_bytes -= offset_bytes(&partition, &old);
-            }
-            None => _ = offsets.insert(partition, value),
+        if let Some(old) = old {
+            self.size.offset_entries -= 1;
+            self.size.offset_bytes -= offset_bytes(&topic, &old);
         }
+    }
+
+    fn forget_offset(&mut self, group: &GroupId, topic: &TopicName, partition: i32) {
+        let Some(entry) = self.groups.get_mut(group) else { return };
+        let Some(partitions) = entry.offsets.get_mut(topic) else { return };
+        if let Some(old) = partitions.remove(partition) {
+            self.size.offset_entries -= 1;
+            self.size.offset_bytes -= offset_bytes(topic, &old);
+        }
+        if partitions.is_empty() {
+            entry.offsets.remove(topic);
+        }
+        self.drop_if_empty(group);
     }
 
     fn apply_group(&mut self, group: GroupId, value: Option<GroupMetadata>) {
@@ -267,8 +289,8 @@ fn deletion(group: &GroupId, partition: TopicPartition) -> CoordinatorRecord {
 }
 
 /// Names and values, without what the maps add.
-fn offset_bytes(partition: &TopicPartition, value: &OffsetMetadata) -> u64 {
-    (size_of::<TopicPartition>() + size_of::<OffsetMetadata>() + partition.topic.len() + value.metadata.len()) as u64
+fn offset_bytes(topic: &TopicName, value: &OffsetMetadata) -> u64 {
+    (size_of::<TopicPartition>() + size_of::<OffsetMetadata>() + topic.len() + value.metadata.len()) as u64
 }
 
 fn group_bytes(value: &GroupMetadata) -> u64 {

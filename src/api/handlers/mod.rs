@@ -57,9 +57,13 @@ fn domain_name(name: &TopicName) -> Arc<str> {
     Arc::from(name.as_str())
 }
 
-/// A string of the wire in the domain: a copy, because what groups keep must not hold on to whole frames.
+/// A string of the wire in the domain: a copy, because what groups keep must not hold on to whole frames. The empty one,
+/// which most offsets have for their metadata, takes no memory.
 fn shared(value: &StrBytes) -> Arc<str> {
-    Arc::from(value.as_str())
+    match value.as_str() {
+        "" => Arc::default(),
+        text => Arc::from(text),
+    }
 }
 
 /// The topic that a request names, for the broker.
