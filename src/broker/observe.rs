@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     catalog::Snapshot,
+    coordinator::ConsumerGroupState,
     model::{GroupId, GroupState, OffsetMetadata, TopicName, TopicPartition},
 };
 
@@ -35,6 +36,8 @@ impl Broker {
                 (GroupState::CompletingRebalance.as_str(), counts.completing_rebalance),
                 (GroupState::Stable.as_str(), counts.stable),
                 (GroupState::Dead.as_str(), counts.dead),
+                (ConsumerGroupState::Assigning.as_str(), counts.assigning),
+                (ConsumerGroupState::Reconciling.as_str(), counts.reconciling),
             ];
             self.metrics.groups.observe_states(&states, counts.members);
         }
