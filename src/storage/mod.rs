@@ -4,6 +4,7 @@
 //! [`OffsetStorage`] and [`GroupStorage`] are what handlers and tests see of the former.
 
 pub mod disk;
+pub mod filer;
 mod finding;
 mod journaled;
 pub mod memory;

@@ -6,13 +6,16 @@ use async_trait::async_trait;
 use tempfile::TempDir;
 use tidegate::{
     clock::SystemClock,
-    config::Durability,
+    config::{self, Durability, FilerSettings},
     storage::{
         CoordinatorStorage, JournaledStorage, OrderedJournal,
         disk::{DiskJournal, JournalOptions},
+        filer::FilerBackend,
         memory::{MemoryJournal, MemoryStorage},
     },
 };
+
+use crate::seaweed::Seaweed;
 
 /// As many coordinator shards as the gateway has by default.
 pub const SHARDS: u16 = 50;
@@ -91,5 +94,37 @@ impl JournalBackend for Disk {
 impl Backend for Disk {
     async fn open(&self) -> Arc<dyn CoordinatorStorage> {
         Arc::new(JournaledStorage::open(self.open_journal(), SHARDS).await.unwrap())
+    }
+}
+
+/// A folder of its own on a real filer.
+pub struct Filer(FilerSettings);
+
+impl Filer {
+    pub fn new() -> Self {
+        let flags = [
+            ("filer.url", Seaweed::shared().url()),
+            ("filer.path", Seaweed::folder()),
+            ("filer.lease.ms", "500".to_owned()),
+        ];
+        Self(config::parse(None, [], &flags).unwrap().filer)
+    }
+
+    pub async fn backend(&self) -> FilerBackend {
+        FilerBackend::open(&self.0, Arc::new(SystemClock::new())).await.unwrap()
+    }
+}
+
+impl JournalBackend for Filer {
+    fn open_journal(&self) -> Arc<dyn OrderedJournal> {
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(self.backend())).journal
+    }
+}
+
+#[async_trait]
+impl Backend for Filer {
+    async fn open(&self) -> Arc<dyn CoordinatorStorage> {
+        let journal = self.backend().await.journal;
+        Arc::new(JournaledStorage::open(journal, SHARDS).await.unwrap())
     }
 }

@@ -9,8 +9,11 @@ mod coordinator;
 mod groups;
 mod journal;
 mod offsets;
+#[path = "../support/seaweed.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+mod seaweed;
 
-use backends::{Disk, InMemory, MemoryJournaled};
+use backends::{Disk, Filer, InMemory, MemoryJournaled};
 use tidegate::config::Durability;
 
 /// `suite!(name, backend, module: test, …)` makes a module of tests, each of which hands a new backend to a function.
@@ -70,6 +73,7 @@ storage_suite!(memory, InMemory::new());
 storage_suite!(memory_journal, MemoryJournaled::new());
 storage_suite!(disk_sync, Disk::new(Durability::Sync));
 storage_suite!(disk_os, Disk::new(Durability::Os));
+storage_suite!(filer, Filer::new());
 
 macro_rules! journal_suite {
     ($name:ident, $backend:expr) => {
@@ -93,21 +97,23 @@ macro_rules! journal_suite {
 journal_suite!(journal_memory, MemoryJournaled::new());
 journal_suite!(journal_disk_sync, Disk::new(Durability::Sync));
 journal_suite!(journal_disk_os, Disk::new(Durability::Os));
+journal_suite!(journal_filer, Filer::new());
 
 /// What only a backend that outlives the process can show.
 macro_rules! persistence_suite {
-    ($name:ident, $durability:expr) => {
+    ($name:ident, $backend:expr) => {
         suite!(
             $name,
-            Disk::new($durability),
+            $backend,
             offsets: [offsets_and_deletions_survive_a_restart],
             groups: [groups_and_deletions_survive_a_restart],
         );
     };
 }
 
-persistence_suite!(disk_sync_restart, Durability::Sync);
-persistence_suite!(disk_os_restart, Durability::Os);
+persistence_suite!(disk_sync_restart, Disk::new(Durability::Sync));
+persistence_suite!(disk_os_restart, Disk::new(Durability::Os));
+persistence_suite!(filer_restart, Filer::new());
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn memory_storage_commit_and_fetch() {

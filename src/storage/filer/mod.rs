@@ -1,0 +1,49 @@
+//! Everything in a SeaweedFS filer, below one folder of it.
+//!
+//! ```text
+//! <folder>/wal/                    the journal: what is acknowledged is here
+//! <folder>/owners/                 signs of life of the gateway that uses the folder
+//! ```
+
+mod breaker;
+mod client;
+mod error;
+mod exclusive;
+mod journal;
+mod list;
+mod names;
+mod owner;
+mod runtime;
+
+pub use self::{client::{FilerClient, Object}, error::FilerError, journal::FilerJournal, list::ListEntry};
+
+use std::sync::Arc;
+
+use self::runtime::FilerRuntime;
+use super::StorageError;
+use crate::{clock::Clock, config::FilerSettings};
+
+/// What a gateway keeps in a filer.
+pub struct FilerBackend {
+    pub journal: Arc<FilerJournal>,
+}
+
+impl FilerBackend {
+    /// Waits until no other gateway uses the folder, reads what is there, and makes it this gateway's. Can be called from
+    /// any runtime.
+    pub async fn open(settings: &FilerSettings, clock: Arc<dyn Clock>) -> Result<Self, StorageError> {
+        let runtime = Arc::new(FilerRuntime::start()?);
+        let client = Arc::new(FilerClient::new(settings, Arc::clone(&clock))?);
+        let name = format!("{} (process {}, {})", host_name(), std::process::id(), clock.uuid());
+        let journal = FilerJournal::open(settings, client, Arc::clone(&runtime), clock, name).await?;
+        Ok(Self { journal: Arc::new(journal) })
+    }
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "a gateway".to_owned(),
+        name => name.to_owned(),
+    }
+}
