@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <folder>/wal/                    the journal: what is acknowledged is here
+//! <folder>/topics/{topic}/{partition}/{file}.{position}.{epoch}.{number}   records that left the journal
 //! <folder>/owners/                 signs of life of the gateway that uses the folder
 //! ```
 
@@ -14,8 +15,9 @@ mod list;
 mod names;
 mod owner;
 mod runtime;
+mod segments;
 
-pub use self::{client::{FilerClient, Object}, error::FilerError, journal::FilerJournal, list::ListEntry};
+pub use self::{client::{FilerClient, Object}, error::FilerError, journal::FilerJournal, list::ListEntry, segments::FilerSegments};
 
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ use crate::{clock::Clock, config::FilerSettings};
 /// What a gateway keeps in a filer.
 pub struct FilerBackend {
     pub journal: Arc<FilerJournal>,
+    pub segments: Arc<FilerSegments>,
 }
 
 impl FilerBackend {
@@ -35,8 +38,10 @@ impl FilerBackend {
         let runtime = Arc::new(FilerRuntime::start()?);
         let client = Arc::new(FilerClient::new(settings, Arc::clone(&clock))?);
         let name = format!("{} (process {}, {})", host_name(), std::process::id(), clock.uuid());
-        let journal = FilerJournal::open(settings, client, Arc::clone(&runtime), clock, name).await?;
-        Ok(Self { journal: Arc::new(journal) })
+        let journal =
+            FilerJournal::open(settings, Arc::clone(&client), Arc::clone(&runtime), clock, name).await?;
+        let segments = FilerSegments::open(settings, client, runtime, &journal)?;
+        Ok(Self { journal: Arc::new(journal), segments: Arc::new(segments) })
     }
 }
 

@@ -147,7 +147,7 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn replay(&self, shard: ShardId) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
+    pub(in crate::storage::filer) fn replay(&self, shard: ShardId) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
         // What was answered with an error is on its way still, and must be in the answer or never come.
         let queue = self.queue.lock();
         if let Some(trouble) = &queue.trouble {
@@ -157,6 +157,11 @@ impl Engine {
             return Err(lost.clone());
         }
         Ok(self.live.read().shard(shard))
+    }
+
+    /// The number of this gateway's fence, which no other has.
+    pub(in crate::storage::filer) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     pub(super) fn health(&self) -> Result<(), StorageError> {

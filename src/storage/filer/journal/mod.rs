@@ -25,10 +25,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use self::{
-    engine::{Engine, Pending},
-    store::Store,
-};
+use self::store::Store;
+pub(super) use self::engine::{Engine, Pending};
 use super::{
     client::FilerClient,
     exclusive::Exclusive,
