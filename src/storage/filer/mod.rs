@@ -15,6 +15,10 @@ mod list;
 mod names;
 mod owner;
 mod runtime;
+#[cfg(test)]
+#[path = "../../../tests/support/seaweed.rs"]
+#[allow(dead_code, clippy::disallowed_methods, reason = "shared with the integration tests")]
+pub(super) mod seaweed;
 mod segments;
 
 pub use self::{client::{FilerClient, Object}, error::FilerError, journal::FilerJournal, list::ListEntry, segments::FilerSegments};
