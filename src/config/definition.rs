@@ -265,9 +265,7 @@ impl Check {
             (Self::Listen, Value::Text(text)) => unless(parse_listen(text).is_some(), text),
             (Self::HostPort, Value::Text(text)) => unless(text.parse::<HostPort>().is_ok(), text),
             (Self::HttpUrl, Value::Text(text)) => unless(is_http_url(text), text),
-            (Self::HttpUrls, Value::Text(text)) => {
-                unless(text.split(',').all(|url| is_http_url(url.trim())), text)
-            }
+            (Self::HttpUrls, Value::Text(text)) => unless(text.split(',').all(|url| is_http_url(url.trim())), text),
             (Self::LogFilter, Value::Text(text)) => unless(EnvFilter::builder().parse(text).is_ok(), text),
             _ => None,
         }

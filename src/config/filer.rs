@@ -101,7 +101,13 @@ pub(super) static FILER: &[Definition] = &[
     Definition::new("filer.path", Text, "/kafka", NonEmpty, "Folder on the filer; one gateway each."),
     Definition::unset("filer.collection", Text, "kafka", NonEmpty, "Collection of the volumes that objects go to."),
     Definition::unset("filer.replication", Text, "001", NonEmpty, "Replication of objects, as SeaweedFS writes it."),
-    Definition::unset("filer.token", Password, "eyJhbGciOiJIUzI1NiJ9.e30.x", NonEmpty, "Token (JWT) for a secured filer."),
+    Definition::unset(
+        "filer.token",
+        Password,
+        "eyJhbGciOiJIUzI1NiJ9.e30.x",
+        NonEmpty,
+        "Token (JWT) for a secured filer.",
+    ),
     Definition::new(
         "filer.exclusive",
         Text,

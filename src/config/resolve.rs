@@ -126,7 +126,10 @@ fn refuse_conflicts(values: &Values<'_>, settings: &Settings) -> Result<(), Conf
         return Err(ConfigError::conflict(values.origin("listen"), &reason));
     }
     if settings.storage == StorageKind::Filer && settings.filer.urls.is_empty() {
-        return Err(ConfigError::conflict(values.origin("storage"), "storage filer needs filer.url, the filer's address"));
+        return Err(ConfigError::conflict(
+            values.origin("storage"),
+            "storage filer needs filer.url, the filer's address",
+        ));
     }
     Ok(())
 }

@@ -1,13 +1,16 @@
 //! Every setting of the process, in the order and the sections of docs/configuration.md.
 
-use super::{definition::{
-    Check::{
-        Any, AtLeast, Between, GzipLevel, HostPort, ListOf, Listen, LogFilter, NonEmpty, OneOf, Positive,
-        Ratio, UnlimitedOrPositive,
+use super::{
+    definition::{
+        Check::{
+            Any, AtLeast, Between, GzipLevel, HostPort, ListOf, Listen, LogFilter, NonEmpty, OneOf, Positive, Ratio,
+            UnlimitedOrPositive,
+        },
+        ConfigType::{Boolean, Double, Int, List, Long, String},
+        Definition,
     },
-    ConfigType::{Boolean, Double, Int, List, Long, String},
-    Definition,
-}, filer::FILER};
+    filer::FILER,
+};
 
 /// A heading and the settings below it.
 #[derive(Clone, Copy, Debug)]

@@ -6,6 +6,7 @@
 
 mod backends;
 mod coordinator;
+mod filer;
 mod groups;
 mod journal;
 mod offsets;
@@ -73,7 +74,7 @@ storage_suite!(memory, InMemory::new());
 storage_suite!(memory_journal, MemoryJournaled::new());
 storage_suite!(disk_sync, Disk::new(Durability::Sync));
 storage_suite!(disk_os, Disk::new(Durability::Os));
-storage_suite!(filer, Filer::new());
+storage_suite!(on_filer, Filer::new());
 
 macro_rules! journal_suite {
     ($name:ident, $backend:expr) => {
@@ -97,7 +98,7 @@ macro_rules! journal_suite {
 journal_suite!(journal_memory, MemoryJournaled::new());
 journal_suite!(journal_disk_sync, Disk::new(Durability::Sync));
 journal_suite!(journal_disk_os, Disk::new(Durability::Os));
-journal_suite!(journal_filer, Filer::new());
+journal_suite!(journal_on_filer, Filer::new());
 
 /// What only a backend that outlives the process can show.
 macro_rules! persistence_suite {
@@ -113,7 +114,7 @@ macro_rules! persistence_suite {
 
 persistence_suite!(disk_sync_restart, Disk::new(Durability::Sync));
 persistence_suite!(disk_os_restart, Disk::new(Durability::Os));
-persistence_suite!(filer_restart, Filer::new());
+persistence_suite!(on_filer_restart, Filer::new());
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn memory_storage_commit_and_fetch() {

@@ -11,7 +11,12 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 
-use super::{breaker::Breaker, error::FilerError, list::{self, ListEntry}, names};
+use super::{
+    breaker::Breaker,
+    error::FilerError,
+    list::{self, ListEntry},
+    names,
+};
 use crate::{clock::Clock, config::FilerSettings};
 
 /// The filer, below one folder of it. Paths are relative to that folder, parts joined by `/`, each made by
@@ -184,6 +189,16 @@ impl FilerClient {
         }
     }
 
+    /// Whether a folder is there and has nothing in it.
+    pub async fn is_empty_folder(&self, path: &str) -> Result<bool, FilerError> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let is_there = || async {
+            let found = self.list_page(parent, "").await?;
+            Ok::<_, FilerError>(found.iter().any(|entry| entry.name == name) || found.len() >= LIST_PAGE)
+        };
+        Ok(self.list_page(path, "").await?.is_empty() && is_there().await?)
+    }
+
     async fn list_page(&self, path: &str, after: &str) -> Result<Vec<ListEntry>, FilerError> {
         let query = format!("?limit={LIST_PAGE}&lastFileName={}", names::in_url(after));
         self.retrying(|| {
@@ -203,10 +218,7 @@ impl FilerClient {
     }
 
     /// One attempt, counted by the breaker; after a failure the next goes to the next filer.
-    pub(super) async fn attempt<T>(
-        &self,
-        call: impl Future<Output = Result<T, FilerError>>,
-    ) -> Result<T, FilerError> {
+    pub(super) async fn attempt<T>(&self, call: impl Future<Output = Result<T, FilerError>>) -> Result<T, FilerError> {
         self.breaker.admit()?;
         let outcome = call.await;
         match &outcome {

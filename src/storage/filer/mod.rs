@@ -3,6 +3,7 @@
 //! ```text
 //! <folder>/wal/                    the journal: what is acknowledged is here
 //! <folder>/topics/{topic}/{partition}/{file}.{position}.{epoch}.{number}   records that left the journal
+//! <folder>/consumer_offsets/ and consumer_groups/   the same as the journal, for people (see [`layout`])
 //! <folder>/owners/                 signs of life of the gateway that uses the folder
 //! ```
 
@@ -11,6 +12,7 @@ mod client;
 mod error;
 mod exclusive;
 mod journal;
+mod layout;
 mod list;
 mod names;
 mod owner;
@@ -21,7 +23,14 @@ mod runtime;
 pub(super) mod seaweed;
 mod segments;
 
-pub use self::{client::{FilerClient, Object}, error::FilerError, journal::FilerJournal, list::ListEntry, segments::FilerSegments};
+pub use self::{
+    client::{FilerClient, Object},
+    error::FilerError,
+    journal::FilerJournal,
+    layout::FilerLayout,
+    list::ListEntry,
+    segments::FilerSegments,
+};
 
 use std::sync::Arc;
 
@@ -33,6 +42,7 @@ use crate::{clock::Clock, config::FilerSettings};
 pub struct FilerBackend {
     pub journal: Arc<FilerJournal>,
     pub segments: Arc<FilerSegments>,
+    pub layout: FilerLayout,
 }
 
 impl FilerBackend {
@@ -42,10 +52,12 @@ impl FilerBackend {
         let runtime = Arc::new(FilerRuntime::start()?);
         let client = Arc::new(FilerClient::new(settings, Arc::clone(&clock))?);
         let name = format!("{} (process {}, {})", host_name(), std::process::id(), clock.uuid());
-        let journal =
-            FilerJournal::open(settings, Arc::clone(&client), Arc::clone(&runtime), clock, name).await?;
+        let journal = FilerJournal::open(settings, Arc::clone(&client), Arc::clone(&runtime), clock, name).await?;
+        let engine = journal.engine();
+        runtime.handle().spawn(layout::follow(Arc::clone(&client), Arc::clone(engine), settings.layout_interval));
+        let layout = FilerLayout::new(Arc::clone(&client), Arc::clone(engine));
         let segments = FilerSegments::open(settings, client, runtime, &journal)?;
-        Ok(Self { journal: Arc::new(journal), segments: Arc::new(segments) })
+        Ok(Self { journal: Arc::new(journal), segments: Arc::new(segments), layout })
     }
 }
 

@@ -1,12 +1,12 @@
 //! The one task that makes objects of what waits and tells what came of them.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
@@ -63,8 +63,17 @@ pub(in crate::storage::filer) struct Engine {
     moved: Notify,
     /// Why this gateway may not write any more.
     lost: watch::Sender<Option<StorageError>>,
-    /// Up to which number deletions may be forgotten.
-    forgettable: Mutex<u64>,
+    layout: Mutex<LayoutState>,
+}
+
+/// What the readable files are behind with.
+struct LayoutState {
+    /// Keys of the coordinator that changed.
+    dirty: HashSet<Bytes>,
+    since: Option<Duration>,
+    /// Everything up to this number is in the files, so that deletions may be forgotten.
+    written_up_to: u64,
+    noted_at: Duration,
 }
 
 #[derive(Default)]
@@ -99,6 +108,17 @@ impl Engine {
         runtime: &Handle,
     ) -> Arc<Self> {
         let queue = Queue { next: begun.next, acknowledged: begun.next - 1, ..Queue::default() };
+        let written_up_to = begun.live.get(LAYOUT, WRITTEN_UP_TO).and_then(|mut value| value.try_get_u64().ok());
+        let written_up_to = written_up_to.unwrap_or_default();
+        let dirty: HashSet<_> = begun
+            .live
+            .changed_since(written_up_to, |shard| shard.group_index().is_some())
+            .into_iter()
+            .map(|(_, key)| key)
+            .collect();
+        let now = clock.monotonic();
+        let since = (!dirty.is_empty()).then_some(now);
+        let layout = LayoutState { dirty, since, written_up_to, noted_at: now };
         let engine = Arc::new(Self {
             settings,
             clock,
@@ -110,7 +130,7 @@ impl Engine {
             work: Notify::new(),
             moved: Notify::new(),
             lost: watch::Sender::new(None),
-            forgettable: Mutex::new(u64::MAX),
+            layout: Mutex::new(layout),
         });
         runtime.spawn(Arc::clone(&engine).run());
         runtime.spawn(Arc::clone(&engine).live_on());
@@ -172,6 +192,53 @@ impl Engine {
             return Err(trouble.clone());
         }
         Ok(self.store.client.health()?)
+    }
+
+    /// Keys of the coordinator that changed and are not in the readable files, and up to which number that is all.
+    pub(in crate::storage::filer) fn take_dirty(&self) -> (Vec<Bytes>, u64) {
+        // What is acknowledged by now is among the keys or in the files; the other order would miss some.
+        let up_to = self.queue.lock().acknowledged;
+        let mut layout = self.layout.lock();
+        (layout.dirty.drain().collect(), up_to)
+    }
+
+    pub(in crate::storage::filer) fn group_value(&self, key: &Bytes) -> Option<Bytes> {
+        self.live.read().group_value(key)
+    }
+
+    /// Nothing of the coordinator changed up to this number but what is in the files.
+    pub(in crate::storage::filer) fn nothing_dirty(&self, up_to: u64) {
+        self.layout.lock().written_up_to = up_to;
+    }
+
+    /// What was taken is in the files, but for `failed`.
+    pub(in crate::storage::filer) fn dirty_written(&self, failed: Vec<Bytes>, up_to: u64) {
+        let now = self.clock.monotonic();
+        let mut layout = self.layout.lock();
+        let is_complete = failed.is_empty();
+        layout.dirty.extend(failed);
+        if is_complete {
+            layout.written_up_to = up_to;
+            layout.since = (!layout.dirty.is_empty()).then_some(now);
+        }
+        if !is_complete || now.saturating_sub(layout.noted_at) < NOTE_PERIOD {
+            return;
+        }
+        layout.noted_at = now;
+        drop(layout);
+        let record = JournalRecord {
+            key: Bytes::from_static(WRITTEN_UP_TO),
+            value: Some(Bytes::copy_from_slice(&up_to.to_be_bytes())),
+        };
+        // Without the note the next start writes more files again than it must.
+        let _ = self.append(Pending::new(LAYOUT, vec![record], Box::new(|_| ())));
+    }
+
+    pub(in crate::storage::filer) fn layout_lag(&self) -> Duration {
+        let layout = self.layout.lock();
+        layout
+            .since
+            .map_or(Duration::ZERO, |since| self.clock.monotonic().saturating_sub(since).max(Duration::from_millis(1)))
     }
 
     pub(super) async fn lost(&self) -> StorageError {
@@ -343,7 +410,14 @@ impl Engine {
             changes.extend(records.map(|record| Change { shard: append.shard, key: record.key, value: record.value }));
             completions.extend(append.done);
         }
+        let is_of_group = |change: &&Change| change.shard.group_index().is_some();
+        let dirty: Vec<_> = changes.iter().filter(is_of_group).map(|change| change.key.clone()).collect();
         self.live.write().apply(flush.head, names, false, changes);
+        if !dirty.is_empty() {
+            let mut layout = self.layout.lock();
+            layout.since.get_or_insert_with(|| self.clock.monotonic());
+            layout.dirty.extend(dirty);
+        }
         let mut queue = self.queue.lock();
         queue.acknowledged = flush.head.last;
         queue.under_way -= 1;
@@ -396,7 +470,7 @@ impl Engine {
             if live.object_count() < MERGE_OBJECTS_MIN {
                 return None;
             }
-            live.plan_merge(*self.forgettable.lock())?
+            live.plan_merge(self.layout.lock().written_up_to)?
         };
         Some(tokio::spawn(Arc::clone(self).merge(merge)))
     }
@@ -472,5 +546,9 @@ const OBJECT_BYTES: usize = 1 << 20;
 const APPEND_BYTES_MAX: usize = 256 << 20;
 const QUEUE_BYTES_MAX: usize = 512 << 20;
 const MERGE_OBJECTS_MIN: usize = 32;
+/// The journal's shard of what it knows of itself.
+const LAYOUT: ShardId = ShardId(901);
+const WRITTEN_UP_TO: &[u8] = b"written up to";
+const NOTE_PERIOD: Duration = Duration::from_secs(2);
 const REMOVALS_AT_ONCE: usize = 8;
 const BEATS_A_LEASE: u32 = 4;

@@ -76,8 +76,14 @@ impl Live {
         entries.map(|(key, entry)| (key.clone(), entry.value.clone())).collect()
     }
 
-    pub(super) fn get(&self, shard: ShardId, key: &Bytes) -> Option<Bytes> {
+    pub(super) fn get(&self, shard: ShardId, key: &[u8]) -> Option<Bytes> {
         self.shards.get(&shard)?.get(key).map(|entry| entry.value.clone())
+    }
+
+    /// The value of a key of the coordinator, whichever shard it is in.
+    pub(super) fn group_value(&self, key: &[u8]) -> Option<Bytes> {
+        let shards = self.shards.iter().filter(|(shard, _)| shard.group_index().is_some());
+        shards.filter_map(|(_, entries)| entries.get(key)).map(|entry| entry.value.clone()).next()
     }
 
     /// Keys that objects behind number `after` changed, those of shards that `wanted` takes.

@@ -25,8 +25,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use self::store::Store;
 pub(super) use self::engine::{Engine, Pending};
+use self::store::Store;
 use super::{
     client::FilerClient,
     exclusive::Exclusive,

@@ -101,8 +101,7 @@ pub(super) fn parse(object: &Bytes) -> Result<(Head, Content), &'static str> {
         return Err("the checksum does not match");
     }
     let kind = rest.get_u8();
-    let head =
-        Head { epoch: rest.get_u64(), first: rest.get_u64(), last: rest.get_u64(), durable: rest.get_u64() };
+    let head = Head { epoch: rest.get_u64(), first: rest.get_u64(), last: rest.get_u64(), durable: rest.get_u64() };
     let content = match kind {
         KIND_RECORDS => Content::Records(records(rest)?),
         KIND_BODY => {

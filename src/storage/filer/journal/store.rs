@@ -20,9 +20,13 @@ pub(super) struct Store {
 pub(super) enum Created {
     Done,
     /// The number is somebody else's: records of a gateway that still writes.
-    Taken { by: String },
+    Taken {
+        by: String,
+    },
     /// Another gateway has taken over here.
-    Fenced { by: String },
+    Fenced {
+        by: String,
+    },
 }
 
 /// An object as it was read.

@@ -92,10 +92,15 @@ async fn walk(store: &Store) -> Result<Option<Walk>, StorageError> {
         })
         .collect();
     let is_within = |first: u64, last: u64, but: &String| {
-        merged.iter().any(|(from, to, name)| *name != but && *from <= first && last <= *to && (*from, *to) != (first, last))
+        merged
+            .iter()
+            .any(|(from, to, name)| *name != but && *from <= first && last <= *to && (*from, *to) != (first, last))
     };
     let wanted = parsed.iter().filter(|(parsed, name)| match parsed {
-        Name::Single(sequence) => !is_within(*sequence, *sequence, name) && !merged.iter().any(|(from, to, _)| from == sequence && to == sequence),
+        Name::Single(sequence) => {
+            !is_within(*sequence, *sequence, name)
+                && !merged.iter().any(|(from, to, _)| from == sequence && to == sequence)
+        }
         Name::Merged { first, last } => !is_within(*first, *last, name),
         Name::Body(_) => false,
     });
@@ -115,9 +120,9 @@ async fn walk(store: &Store) -> Result<Option<Walk>, StorageError> {
     let mut walk = Walk { live: Live::default(), next: 1, strays: Vec::new() };
     let mut used: HashSet<String> = HashSet::new();
     loop {
-        let covering = merged.iter().filter(|(first, last, name)| {
-            *first <= walk.next && walk.next <= *last && objects.contains_key(*name)
-        });
+        let covering = merged
+            .iter()
+            .filter(|(first, last, name)| *first <= walk.next && walk.next <= *last && objects.contains_key(*name));
         let name = covering.max_by_key(|(_, last, _)| *last).map(|(_, _, name)| (*name).clone());
         let name = name.unwrap_or_else(|| names::single(walk.next));
         let Some(read) = objects.remove(&name) else { break };

@@ -476,10 +476,7 @@ pub(super) fn sync_files(shared: &Arc<Shared>, mut files: Vec<&FilerFile>) -> Re
 }
 
 /// Logs what is in no record yet; what was, is durable with it.
-fn log_open(
-    shared: &Arc<Shared>,
-    files: &mut [(&FilerFile, MutexGuard<'_, State>)],
-) -> Result<Ticket, StorageError> {
+fn log_open(shared: &Arc<Shared>, files: &mut [(&FilerFile, MutexGuard<'_, State>)]) -> Result<Ticket, StorageError> {
     let mut records = Vec::new();
     let mut ends = Vec::new();
     for (file, state) in &*files {

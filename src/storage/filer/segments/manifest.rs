@@ -141,9 +141,7 @@ mod tests {
             extents: vec![("topics/t/3/a".to_owned(), 0, 10), ("topics/t/3/b".to_owned(), 10, 5)],
         };
         let value = record.encode();
-        let stored = |value: Bytes| {
-            files(vec![(chunk_key(7, 15), Bytes::from_static(b"xyz")), (file_key(7), value)])
-        };
+        let stored = |value: Bytes| files(vec![(chunk_key(7, 15), Bytes::from_static(b"xyz")), (file_key(7), value)]);
         let found = stored(value.clone()).unwrap();
         assert_eq!(found[&7].record, Some(record));
         assert_eq!(found[&7].chunks.keys().collect::<Vec<_>>(), [&15]);

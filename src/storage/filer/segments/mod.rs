@@ -219,9 +219,7 @@ impl SegmentStore for FilerSegments {
         let files: Option<Vec<_>> = named.map(|file| file.map(Arc::clone)).collect();
         drop(directories);
         match files {
-            Some(files) => {
-                file::sync_files(&self.shared, files.iter().map(|file| &**file).collect())
-            }
+            Some(files) => file::sync_files(&self.shared, files.iter().map(|file| &**file).collect()),
             // A file without a name has a handle all the same.
             None => tails.iter().try_for_each(|tail| tail.file.sync()),
         }
