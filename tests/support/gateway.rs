@@ -76,8 +76,7 @@ impl Options {
             .args(["--storage", &self.storage, "--durability", &self.durability, "--log", &self.log])
             .arg("--data-dir")
             .arg(self.data_dir())
-            .args((self.storage == "filer").then_some("--filer-url").into_iter())
-            .args((self.storage == "filer").then(|| Seaweed::shared().url()).into_iter())
+            .envs((self.storage == "filer").then(|| ("TIDEGATE_FILER_URL", Seaweed::shared().url())))
             .env("TIDEGATE_FILER_PATH", &self.folder)
             // Those that follow a kill do not wait as long as in earnest.
             .env("TIDEGATE_FILER_LEASE_MS", "600")
@@ -176,6 +175,16 @@ impl Gateway {
         match process.wait(patience) {
             Some(status) => (status, start.elapsed()),
             None => panic!("still running {patience:?} after SIGTERM\n{}", process.output()),
+        }
+    }
+
+    /// How it ended by itself, and when. Panics when it still runs after `patience`.
+    pub fn await_end(&mut self, patience: Duration) -> (ExitStatus, Duration) {
+        let mut process = self.process.take().expect("it runs");
+        let start = Instant::now();
+        match process.wait(patience) {
+            Some(status) => (status, start.elapsed()),
+            None => panic!("still running after {patience:?}\n{}", process.output()),
         }
     }
 
