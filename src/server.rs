@@ -7,7 +7,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     admin::Admin,
@@ -15,14 +15,15 @@ use crate::{
     broker::{Broker, BrokerParts, LogCleaner, Logs},
     catalog::{Catalog, ProducerIds},
     clock::{Clock, SystemClock},
-    config::{HostPort, Settings, StorageKind},
+    config::{Durability, HostPort, Settings, StorageKind},
     coordinator::Coordinator,
     log::LogContext,
     metrics::Metrics,
     net::{Listener, Stop},
     storage::{
-        CachedStorage, CoordinatorStorage, Journal, JournaledStorage, SegmentStore,
+        CachedStorage, CoordinatorStorage, Journal, JournaledStorage, SegmentStore, StorageError,
         disk::{DataDirLock, DiskJournal, DiskSegments, JournalOptions, journal},
+        filer::{FilerBackend, FilerJournal},
         memory::{MemoryJournal, MemorySegments, MemoryStorage},
     },
 };
@@ -53,6 +54,10 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
 
     let advertised = advertised(&settings, addresses.kafka);
     let data_dir = settings.data_dir.to_string_lossy().into_owned();
+    if settings.storage == StorageKind::Filer {
+        // What is not on the filer is lost with this process: there is no page cache that survives it.
+        settings.durability = Durability::Sync;
+    }
     settings.broker_configs.set_derived(settings.broker.node_id, addresses.kafka, &advertised, &data_dir);
     let settings = Arc::new(settings);
 
@@ -69,7 +74,13 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     info!(kafka = %addresses.kafka, admin = %addresses.admin, storage = backend_name(settings.storage), "serving");
     announce(&addresses);
 
-    stop_signals.wait().await;
+    let lost = tokio::select! {
+        () = stop_signals.wait() => None,
+        reason = storage.lost() => Some(reason),
+    };
+    if let Some(reason) = &lost {
+        error!(%reason, "the storage is no longer ours");
+    }
     info!("stopping");
     // No new connections or requests; what waits for something to happen is answered; then everything is flushed.
     stop.give();
@@ -85,6 +96,9 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     broker.close().await;
     storage.journal.close().await.context("cannot close the journal")?;
     admin_server.abort();
+    if let Some(reason) = lost {
+        return Err(reason).context("the storage is no longer ours");
+    }
     info!("stopped");
     Ok(())
 }
@@ -94,6 +108,8 @@ struct Storage {
     journal: Arc<dyn Journal>,
     segments: Arc<dyn SegmentStore>,
     state: Arc<dyn CoordinatorStorage>,
+    /// The filer's, where that is the backend.
+    filer: Option<Arc<FilerJournal>>,
     /// Held as long as the data directory is in use.
     _lock: Option<DataDirLock>,
 }
@@ -105,10 +121,11 @@ impl Storage {
                 journal: Arc::new(MemoryJournal::new()),
                 segments: Arc::new(MemorySegments::new(settings.log.memory_bytes_max)),
                 state: Arc::new(MemoryStorage::new()),
+                filer: None,
                 _lock: None,
             },
             StorageKind::Disk => Self::open_disk(settings, clock).await?,
-            StorageKind::Filer => anyhow::bail!("the filer backend is not there yet"),
+            StorageKind::Filer => Self::open_filer(settings, clock).await?,
         };
         Ok(storage.cached(settings))
     }
@@ -136,8 +153,35 @@ impl Storage {
             segments: Arc::new(DiskSegments::open(data_dir, settings.durability, OPEN_FILES_MAX)?),
             state: Arc::new(state),
             journal,
+            filer: None,
             _lock: Some(lock),
         })
+    }
+
+    async fn open_filer(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let urls = settings.filer.urls.join(", ");
+        let backend = FilerBackend::open(&settings.filer, Arc::clone(clock))
+            .await
+            .with_context(|| format!("cannot use the filer at {urls}"))?;
+        if !settings.filer.is_exclusion_guarded {
+            warn!("filer.exclusive is trust-me: nothing keeps a second gateway from the same folder of the filer");
+        }
+        let state = JournaledStorage::open(Arc::clone(&backend.journal) as _, settings.groups.shards).await?;
+        Ok(Self {
+            segments: backend.segments,
+            state: Arc::new(state),
+            journal: Arc::clone(&backend.journal) as _,
+            filer: Some(backend.journal),
+            _lock: None,
+        })
+    }
+
+    /// Resolves when somebody else has taken the storage over.
+    async fn lost(&self) -> StorageError {
+        match &self.filer {
+            Some(journal) => journal.lost().await,
+            None => std::future::pending().await,
+        }
     }
 }
 

@@ -14,7 +14,8 @@ fn nothing_at_all_is_disk_on_the_loopback_address() {
     assert_eq!(settings.admin_listen.to_string(), "127.0.0.1:9644");
     assert_eq!(settings.data_dir, Path::new("./tidegate-data"));
     assert_eq!((settings.storage, settings.durability), (StorageKind::Disk, Durability::Sync));
-    assert_eq!((settings.advertise, settings.filer_url, settings.broker.rack), (None, None, None));
+    assert_eq!((settings.advertise, settings.broker.rack), (None, None));
+    assert!(settings.filer.urls.is_empty() && settings.filer.is_exclusion_guarded);
     assert_eq!(settings.log_filter, "info");
     assert_eq!((settings.broker.num_partitions, settings.broker.auto_create_topics), (1, true));
     assert_eq!(settings.net.request_bytes_max, 104_857_600);
@@ -126,7 +127,7 @@ fn each_wrong_value_is_one_line_with_its_place_the_value_and_what_is_allowed() {
         ("storage", "Disk", "one of memory, disk, filer"),
         ("durability", "fsync", "one of sync, os"),
         ("fetch.past-end", "", "one of error, empty"),
-        ("filer.url", "localhost:8888", "an http or https address, such as http://127.0.0.1:8888"),
+        ("filer.url", "localhost:8888", "http or https addresses, such as http://127.0.0.1:8888"),
         ("log.filter", "tidegate=loud", "a log filter, such as info or tidegate=debug,warn"),
         ("log.retention.ms", "-2", "an integer of at least 1, or -1 for no limit"),
         ("log.retention.ms", "0", "an integer of at least 1, or -1 for no limit"),
@@ -183,14 +184,10 @@ fn settings_that_do_not_go_together_are_refused() {
 }
 
 #[test]
-fn the_filer_backend_is_refused_as_not_there_yet() {
+fn the_filer_backend_needs_the_address_of_a_filer() {
     let flags = ServeFlags { storage: Some("filer".to_owned()), ..ServeFlags::default() };
     let error = flags.settings([]).unwrap_err();
-    assert!(matches!(error, ConfigError::Unsupported(_)));
-    assert_eq!(
-        error.to_string(),
-        "--storage: storage filer: the filer backend is not there yet; choose memory or disk"
-    );
+    assert_eq!(error.to_string(), "--storage: storage filer needs filer.url, the filer's address");
     let flags = ServeFlags { filer_url: Some("nonsense".to_owned()), ..flags };
     assert!(flags.settings([]).unwrap_err().to_string().starts_with("--filer-url: invalid value \"nonsense\""));
 }
@@ -225,7 +222,7 @@ fn the_annotated_file_uncommented_is_the_defaults() {
     let settings = load(Some(&text), &[], &[]).unwrap();
     let defaults = load(None, &[], &[]).unwrap();
     assert_eq!(settings.topic_defaults.config(), defaults.topic_defaults.config());
-    assert_eq!(settings.filer_url.as_deref(), Some("http://127.0.0.1:8888"));
+    assert_eq!(settings.filer.urls, ["http://127.0.0.1:8888"]);
     let shown = |settings: &Settings| {
         let Settings { listen, admin_listen, broker, net, groups, log, fetch, .. } = settings;
         format!("{listen} {admin_listen} {broker:?} {net:?} {groups:?} {log:?} {fetch:?}")

@@ -44,16 +44,21 @@ use support::{
 
 #[test]
 fn nothing_acknowledged_is_lost_by_kill_9_with_sync_durability() {
-    crash_under_load("sync");
+    crash_under_load("disk", "sync");
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_by_kill_9_with_os_durability() {
-    crash_under_load("os");
+    crash_under_load("disk", "os");
 }
 
-fn crash_under_load(durability: &str) {
-    let mut gateway = Gateway::options().storage("disk").durability(durability).start();
+#[test]
+fn nothing_acknowledged_is_lost_by_kill_9_on_a_filer() {
+    crash_under_load("filer", "sync");
+}
+
+fn crash_under_load(storage: &str, durability: &str) {
+    let mut gateway = Gateway::options().storage(storage).durability(durability).start();
     let mut client = gateway.connect();
     topics::create(&mut client, TOPIC, PARTITIONS);
     let stop = Arc::new(AtomicBool::new(false));

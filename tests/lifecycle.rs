@@ -174,13 +174,6 @@ fn wrong_settings_are_one_clear_line() {
 }
 
 #[test]
-fn filer_storage_says_that_it_is_not_there_yet() {
-    let (code, output) = refuse(&["--storage", "filer", "--filer-url", "http://127.0.0.1:1"]);
-    assert!(code == 1 || code == 2, "exit code {code}: {output}");
-    assert!(output.contains("filer"), "{output}");
-}
-
-#[test]
 fn health_metrics_and_version_answer() {
     let gateway = Gateway::start();
     for path in ["/healthz", "/readyz", "/metrics"] {

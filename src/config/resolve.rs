@@ -8,6 +8,7 @@ use super::{
     definition::Value,
     describe::DynamicConfigs,
     error::ConfigError,
+    filer::FilerSettings,
     load::Layers,
     settings::{
         BrokerSettings, CleanerSettings, ConsumerGroupSettings, Durability, FetchPastEnd, FetchSettings, GroupSettings,
@@ -31,7 +32,7 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, ConfigError> {
         admin_listen: values.parsed("admin.listen", parse_listen)?,
         data_dir: values.parsed("data.dir", |text| Some(PathBuf::from(text)))?,
         storage,
-        filer_url: values.optional("filer.url", |text| Some(text.to_owned()))?,
+        filer: FilerSettings::new(&values)?,
         durability: values.parsed("durability", |text| match text {
             "sync" => Some(Durability::Sync),
             "os" => Some(Durability::Os),
@@ -145,21 +146,22 @@ fn refuse_conflicts(values: &Values<'_>, settings: &Settings) -> Result<(), Conf
         );
         return Err(ConfigError::conflict(values.origin("listen"), &reason));
     }
-    if settings.storage == StorageKind::Filer {
-        let origin = values.origin("storage");
-        let reason = "the filer backend is not there yet; choose memory or disk";
-        return Err(ConfigError::Unsupported(format!("{origin}: storage filer: {reason}")));
+    if settings.storage == StorageKind::Filer && settings.filer.urls.is_empty() {
+        return Err(ConfigError::conflict(
+            values.origin("storage"),
+            "storage filer needs filer.url, the filer's address",
+        ));
     }
     Ok(())
 }
 
 /// Typed access by name. An error here means that a table row and its use disagree, which tests would show.
-struct Values<'a> {
+pub(super) struct Values<'a> {
     layers: &'a Layers,
 }
 
 impl<'a> Values<'a> {
-    fn number<T: TryFrom<i64>>(&self, name: &str) -> Result<T, ConfigError> {
+    pub(super) fn number<T: TryFrom<i64>>(&self, name: &str) -> Result<T, ConfigError> {
         match self.layers.value(name) {
             Some(Value::Integer(number)) => T::try_from(number).map_err(|_| self.misfit(name)),
             _ => Err(self.misfit(name)),
@@ -170,7 +172,7 @@ impl<'a> Values<'a> {
         self.layers.value(name).map(|_| self.number(name)).transpose()
     }
 
-    fn millis(&self, name: &str) -> Result<Duration, ConfigError> {
+    pub(super) fn millis(&self, name: &str) -> Result<Duration, ConfigError> {
         self.number(name).map(Duration::from_millis)
     }
 
@@ -188,18 +190,18 @@ impl<'a> Values<'a> {
         }
     }
 
-    fn boolean(&self, name: &str) -> Result<bool, ConfigError> {
+    pub(super) fn boolean(&self, name: &str) -> Result<bool, ConfigError> {
         match self.layers.value(name) {
             Some(Value::Boolean(value)) => Ok(value),
             _ => Err(self.misfit(name)),
         }
     }
 
-    fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, ConfigError> {
+    pub(super) fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, ConfigError> {
         self.optional(name, parse)?.ok_or_else(|| self.misfit(name))
     }
 
-    fn optional<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ConfigError> {
+    pub(super) fn optional<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ConfigError> {
         match self.layers.value(name) {
             None => Ok(None),
             Some(Value::Text(text)) => parse(&text).map(Some).ok_or_else(|| self.misfit(name)),

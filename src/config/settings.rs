@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::{address::HostPort, broker::BrokerConfigs, topic::TopicDefaults};
+use super::{address::HostPort, broker::BrokerConfigs, filer::FilerSettings, topic::TopicDefaults};
 
 /// Where state is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Settings {
     pub admin_listen: SocketAddr,
     pub data_dir: PathBuf,
     pub storage: StorageKind,
-    pub filer_url: Option<String>,
+    pub filer: FilerSettings,
     pub durability: Durability,
     /// `offsets.cache.max.bytes`; 0 is no cache.
     pub offsets_cache_bytes_max: u64,

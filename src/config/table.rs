@@ -1,12 +1,15 @@
 //! Every setting of the process, in the order and the sections of docs/configuration.md.
 
-use super::definition::{
-    Check::{
-        Any, AtLeast, Between, GzipLevel, HostPort, HttpUrl, ListOf, Listen, LogFilter, NonEmpty, OneOf, Positive,
-        Ratio, UnlimitedOrPositive,
+use super::{
+    definition::{
+        Check::{
+            Any, AtLeast, Between, GzipLevel, HostPort, ListOf, Listen, LogFilter, NonEmpty, OneOf, Positive, Ratio,
+            UnlimitedOrPositive,
+        },
+        ConfigType::{Boolean, Double, Int, List, Long, String},
+        Definition,
     },
-    ConfigType::{Boolean, Double, Int, List, Long, String},
-    Definition,
+    filer::FILER,
 };
 
 /// A heading and the settings below it.
@@ -33,6 +36,11 @@ pub static SECTIONS: &[Section] = &[
     Section { title: "Consumer groups", intro: "Sessions, rebalances and committed offsets.", settings: GROUPS },
     Section { title: "Fetch", intro: "What one fetch may bring.", settings: FETCH },
     Section { title: "Logs", intro: "Upkeep of partition logs.", settings: LOGS },
+    Section {
+        title: "Filer",
+        intro: "The backend that keeps everything in a SeaweedFS filer (`storage = \"filer\"`).",
+        settings: FILER,
+    },
     Section {
         title: "Defaults of topics",
         intro: "What a topic uses where it has no config of its own. Those marked as changeable follow \
@@ -86,8 +94,6 @@ static PROCESS: &[Definition] = &[
         AtLeast(1 << 20),
         "Records that the memory backend keeps; above it produce is refused with KAFKA_STORAGE_ERROR.",
     ),
-    Definition::unset("filer.url", String, "http://127.0.0.1:8888", HttpUrl, "SeaweedFS filer of the filer backend.")
-        .flag("--filer-url"),
     Definition::new(
         "durability",
         String,

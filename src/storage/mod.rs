@@ -5,6 +5,7 @@
 
 mod cached;
 pub mod disk;
+pub mod filer;
 mod finding;
 mod journaled;
 pub mod memory;

@@ -46,6 +46,21 @@ pub(super) fn group_of(key: &Bytes) -> Result<Arc<str>, StorageError> {
     Decoder::default().kind_and_group(&mut left).map(|(_, group)| group).map_err(|error| corrupt(key, &error))
 }
 
+/// What a journal record's key is about: a group's offset of a partition, or a group.
+pub(super) fn subject_of(key: &Bytes) -> Result<(Arc<str>, Option<TopicPartition>), StorageError> {
+    let mut left = key.clone();
+    let mut subject = || {
+        let mut decoder = Decoder::default();
+        let (kind, group) = decoder.kind_and_group(&mut left)?;
+        if kind != KIND_OFFSET {
+            return Ok((group, None));
+        }
+        let partition = left.try_get_i32().map_err(|_| DecodeError::Key)?;
+        Ok((group, Some(TopicPartition { topic: decoder.string(&left)?, partition })))
+    };
+    subject().map_err(|error| corrupt(key, &error))
+}
+
 /// Reads records back; strings that repeat share their memory.
 #[derive(Debug, Default)]
 struct Decoder {

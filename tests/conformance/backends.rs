@@ -6,15 +6,18 @@ use async_trait::async_trait;
 use tempfile::TempDir;
 use tidegate::{
     clock::SystemClock,
-    config::Durability,
+    config::{self, Durability, FilerSettings},
     model::{GroupId, GroupMetadata, OffsetMetadata, TopicPartition},
     storage::{
         CachedStorage, CoordinatorRecord, CoordinatorStorage, GroupStorage, JournaledStorage, OffsetStorage,
         OrderedJournal, ShardId, StorageError, StorageSize,
         disk::{DiskJournal, JournalOptions},
+        filer::{FilerBackend, FilerClient},
         memory::{MemoryJournal, MemoryStorage},
     },
 };
+
+use crate::seaweed::Seaweed;
 
 /// As many coordinator shards as the gateway has by default.
 pub const SHARDS: u16 = 50;
@@ -203,5 +206,82 @@ impl CoordinatorStorage for Distant {
 
     fn size(&self) -> StorageSize {
         self.0.size()
+    }
+}
+
+/// A folder of its own on a real filer.
+pub struct Filer(FilerSettings);
+
+impl Filer {
+    pub fn new() -> Self {
+        Self::at(&Seaweed::shared().url())
+    }
+
+    pub fn at(url: &str) -> Self {
+        let flags = [
+            ("filer.url", url.to_owned()),
+            ("filer.path", Seaweed::folder()),
+            ("filer.lease.ms", "500".to_owned()),
+            ("filer.timeout.ms", "2000".to_owned()),
+        ];
+        Self(config::parse(None, [], &flags).unwrap().filer)
+    }
+
+    pub async fn backend(&self) -> FilerBackend {
+        self.try_backend().await.unwrap()
+    }
+
+    pub async fn try_backend(&self) -> Result<FilerBackend, StorageError> {
+        FilerBackend::open(&self.0, Arc::new(SystemClock::new())).await
+    }
+
+    /// A start that can run beside others.
+    pub fn starting(&self) -> impl Future<Output = Result<FilerBackend, StorageError>> + Send + 'static {
+        let settings = self.0.clone();
+        async move { FilerBackend::open(&settings, Arc::new(SystemClock::new())).await }
+    }
+
+    /// What anybody reads below the folder.
+    pub fn get(&self, path: &str) -> Option<String> {
+        let client = self.client();
+        let found = block_on(async { client.get(path, 1 << 20).await }).unwrap();
+        found.map(|found| String::from_utf8(found.bytes.to_vec()).unwrap())
+    }
+
+    pub fn put(&self, path: &str, contents: &str) {
+        let client = self.client();
+        block_on(async { client.put(path, contents.to_owned().into(), None).await }).unwrap();
+    }
+
+    pub fn delete(&self, path: &str) {
+        let client = self.client();
+        block_on(async { client.delete(path).await }).unwrap();
+    }
+
+    pub fn list(&self, path: &str) -> Vec<String> {
+        let client = self.client();
+        block_on(async { client.list(path, "").await }).unwrap().into_iter().map(|entry| entry.name).collect()
+    }
+
+    fn client(&self) -> FilerClient {
+        FilerClient::new(&self.0, Arc::new(SystemClock::new())).unwrap()
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work))
+}
+
+impl JournalBackend for Filer {
+    fn open_journal(&self) -> Arc<dyn OrderedJournal> {
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(self.backend())).journal
+    }
+}
+
+#[async_trait]
+impl Backend for Filer {
+    async fn open(&self) -> Arc<dyn CoordinatorStorage> {
+        let journal = self.backend().await.journal;
+        Arc::new(JournaledStorage::open(journal, SHARDS).await.unwrap())
     }
 }

@@ -7,11 +7,15 @@
 mod backends;
 mod cache;
 mod coordinator;
+mod filer;
 mod groups;
 mod journal;
 mod offsets;
+#[path = "../support/seaweed.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+mod seaweed;
 
-use backends::{Cached, Disk, InMemory, MemoryJournaled};
+use backends::{Cached, Disk, Filer, InMemory, MemoryJournaled};
 use tidegate::config::Durability;
 
 /// `suite!(name, backend, module: test, …)` makes a module of tests, each of which hands a new backend to a function.
@@ -76,6 +80,7 @@ storage_suite!(cached_memory, Cached::new(InMemory::new(), 1 << 20));
 storage_suite!(cached_disk, Cached::new(Disk::new(Durability::Os), 1 << 20));
 // So little that groups are evicted all the time.
 storage_suite!(hardly_cached, Cached::new(MemoryJournaled::new(), 20_000));
+storage_suite!(on_filer, Filer::new());
 
 macro_rules! journal_suite {
     ($name:ident, $backend:expr) => {
@@ -99,21 +104,23 @@ macro_rules! journal_suite {
 journal_suite!(journal_memory, MemoryJournaled::new());
 journal_suite!(journal_disk_sync, Disk::new(Durability::Sync));
 journal_suite!(journal_disk_os, Disk::new(Durability::Os));
+journal_suite!(journal_on_filer, Filer::new());
 
 /// What only a backend that outlives the process can show.
 macro_rules! persistence_suite {
-    ($name:ident, $durability:expr) => {
+    ($name:ident, $backend:expr) => {
         suite!(
             $name,
-            Disk::new($durability),
+            $backend,
             offsets: [offsets_and_deletions_survive_a_restart],
             groups: [groups_and_deletions_survive_a_restart],
         );
     };
 }
 
-persistence_suite!(disk_sync_restart, Durability::Sync);
-persistence_suite!(disk_os_restart, Durability::Os);
+persistence_suite!(disk_sync_restart, Disk::new(Durability::Sync));
+persistence_suite!(disk_os_restart, Disk::new(Durability::Os));
+persistence_suite!(on_filer_restart, Filer::new());
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn memory_storage_commit_and_fetch() {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from registry.broker import Broker
 from registry.process import Command, Process, wait_until
+from registry.seaweed import SeaweedFS
 from registry.venv import REPO
 
 START_TIMEOUT_SECONDS = 30
@@ -24,7 +25,7 @@ def binary() -> Path:
 
 
 class Gateway(Broker):
-    """`tidegate serve` on free ports; a restart takes the same ports and the same data."""
+    """`tidegate serve` on free ports; a restart takes the same ports and the same data. With `filer` a SeaweedFS runs beside it."""
 
     def __init__(self, run_dir: Path, data_dir: Path, storage: str = "disk", durability: str = "sync") -> None:
         super().__init__(run_dir)
@@ -35,6 +36,11 @@ class Gateway(Broker):
         self._out_of_range_before = 0
         self._command: Command = [binary(), "serve", "--data-dir", data_dir, "--storage", storage]
         self._command += ["--durability", durability, "--log", os.environ.get("TIDEGATE_LOG", "info")]
+        # `TIDEGATE_FILER_URL` names one that runs already.
+        self._filer = SeaweedFS(run_dir) if storage == "filer" and "TIDEGATE_FILER_URL" not in os.environ else None
+        if self._filer is not None:
+            self._filer.start()
+            self._command += ["--filer-url", self._filer.url]
 
     def start(self) -> None:
         log = self.run_dir / "tidegate.log"

@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Client, http, process::Process};
+use super::{Client, http, process::Process, seaweed::Seaweed};
 
 /// How a gateway is started. Everything has the value that `tidegate serve` ships with.
 pub struct Options {
@@ -21,6 +21,8 @@ pub struct Options {
     config: Option<String>,
     environment: Vec<(String, String)>,
     directory: TempDir,
+    /// Of the filer backend.
+    folder: String,
 }
 
 impl Options {
@@ -36,6 +38,12 @@ impl Options {
 
     pub fn log(mut self, filter: &str) -> Self {
         self.log = filter.to_owned();
+        self
+    }
+
+    /// Where the filer backend keeps everything.
+    pub fn folder(mut self, folder: &str) -> Self {
+        self.folder = folder.to_owned();
         self
     }
 
@@ -68,6 +76,10 @@ impl Options {
             .args(["--storage", &self.storage, "--durability", &self.durability, "--log", &self.log])
             .arg("--data-dir")
             .arg(self.data_dir())
+            .envs((self.storage == "filer").then(|| ("TIDEGATE_FILER_URL", Seaweed::shared().url())))
+            .env("TIDEGATE_FILER_PATH", &self.folder)
+            // Those that follow a kill do not wait as long as in earnest.
+            .env("TIDEGATE_FILER_LEASE_MS", "600")
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(config) = &self.config {
             let path = self.directory.path().join("tidegate.toml");
@@ -116,6 +128,7 @@ impl Gateway {
             config: None,
             environment: Vec::new(),
             directory: tempfile::Builder::new().prefix("tidegate-test-").tempdir().unwrap(),
+            folder: Seaweed::folder(),
         }
     }
 
@@ -162,6 +175,16 @@ impl Gateway {
         match process.wait(patience) {
             Some(status) => (status, start.elapsed()),
             None => panic!("still running {patience:?} after SIGTERM\n{}", process.output()),
+        }
+    }
+
+    /// How it ended by itself, and when. Panics when it still runs after `patience`.
+    pub fn await_end(&mut self, patience: Duration) -> (ExitStatus, Duration) {
+        let mut process = self.process.take().expect("it runs");
+        let start = Instant::now();
+        match process.wait(patience) {
+            Some(status) => (status, start.elapsed()),
+            None => panic!("still running after {patience:?}\n{}", process.output()),
         }
     }
 

@@ -12,6 +12,8 @@ pub mod http;
 pub mod legacy;
 pub mod offsets;
 pub mod process;
+pub mod proxy;
+pub mod seaweed;
 pub mod tools;
 pub mod topics;
 

@@ -4,8 +4,13 @@ use std::{io::IoSlice, sync::Arc};
 
 use super::*;
 use crate::{
-    config::Durability,
-    storage::{disk::DiskSegments, memory::MemorySegments},
+    clock::SystemClock,
+    config::{self, Durability},
+    storage::{
+        disk::DiskSegments,
+        filer::{FilerBackend, seaweed::Seaweed},
+        memory::MemorySegments,
+    },
 };
 
 fn on_every_store(test: impl Fn(&dyn SegmentStore)) {
@@ -13,6 +18,15 @@ fn on_every_store(test: impl Fn(&dyn SegmentStore)) {
     let directory = tempfile::tempdir().unwrap();
     // Two descriptors: almost everything is closed again behind the caller's back.
     test(&DiskSegments::open(directory.path(), Durability::Os, 2).unwrap());
+    test(&*on_a_filer(&Seaweed::folder()).segments);
+}
+
+/// What is in a folder of a real filer.
+fn on_a_filer(folder: &str) -> FilerBackend {
+    let flags = [("filer.url", Seaweed::shared().url()), ("filer.path", folder.to_owned())];
+    let settings = config::parse(None, [], &flags).unwrap().filer;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(FilerBackend::open(&settings, Arc::new(SystemClock::new()))).unwrap()
 }
 
 fn orders() -> TopicPartition {
@@ -143,6 +157,51 @@ fn many_files_share_few_descriptors() {
             assert_eq!(&file.read(5, 20).unwrap()[..], [[0; 5].as_slice(), &[1; 10], &[2; 5]].concat());
         }
     });
+}
+
+#[test]
+fn a_filer_has_the_same_files_after_a_restart() {
+    let folder = Seaweed::folder();
+    let mut expected = Vec::new();
+    {
+        let backend = on_a_filer(&folder);
+        let store = &*backend.segments;
+        let log = store.open(&orders(), "0.log", OpenMode::Create).unwrap();
+        // Much of it becomes objects, the rest stays in the journal, and a part was never synced.
+        for round in 0..40_u8 {
+            append(&log, &vec![round; 300_000]);
+            expected.extend_from_slice(&vec![round; 300_000]);
+            log.sync().unwrap();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        log.truncate(11_500_001).unwrap();
+        expected.truncate(11_500_001);
+        append(&log, b"after the cut");
+        expected.extend_from_slice(b"after the cut");
+        log.sync().unwrap();
+        append(&log, b"never synced");
+        store.write_whole(&orders(), "meta", b"first", true).unwrap();
+        store.write_whole(&orders(), "meta", b"second", true).unwrap();
+        append(&store.open(&orders(), "1.log.cleaned", OpenMode::Create).unwrap(), &[9; 10]);
+        append(&store.open(&orders(), "1.log", OpenMode::Create).unwrap(), &[8; 10]);
+        store.rename(&orders(), "1.log.cleaned", "1.log").unwrap();
+        store.write_whole(&TopicPartition::new("gone", 0), "meta", b"x", true).unwrap();
+        store.delete_partition(&TopicPartition::new("gone", 0)).unwrap();
+        store.sync_tails(&[]).unwrap();
+        store.open(&orders(), "1.log", OpenMode::Existing).unwrap().sync().unwrap();
+    }
+    let backend = on_a_filer(&folder);
+    let store = &*backend.segments;
+    assert_eq!(store.partitions().unwrap(), [orders()]);
+    let log = store.open(&orders(), "0.log", OpenMode::Existing).unwrap();
+    assert!(log.read(0, usize::MAX).unwrap() == expected, "{} bytes", log.size_bytes());
+    for position in [0, 299_999, 4_194_303, 8_000_000, 11_499_990] {
+        let end = (position + 700_000).min(expected.len());
+        assert!(log.read(position as u64, 700_000).unwrap() == expected[position..end], "{position}");
+    }
+    assert_eq!(store.read_whole(&orders(), "meta").unwrap().as_deref(), Some(&b"second"[..]));
+    assert_eq!(store.read_whole(&orders(), "1.log").unwrap().as_deref(), Some(&[9; 10][..]));
+    assert_eq!(store.list(&orders()).unwrap().len(), 3);
 }
 
 #[test]

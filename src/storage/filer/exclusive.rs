@@ -1,0 +1,176 @@
+//! Creating an entry that is not there yet, which of many only one can do. Plain HTTP has no such thing: the filer ignores
+//! conditional headers. Its gRPC service does it with `o_excl`.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tonic::{
+    Code, Request, Status,
+    metadata::{Ascii, MetadataValue},
+    transport::{Channel, Endpoint},
+};
+
+use super::{client::FilerClient, error::FilerError};
+use crate::{clock::Clock, config::FilerSettings};
+
+/// How entries are created exclusively.
+pub(super) enum Exclusive {
+    Grpc(GrpcCreator),
+    /// `filer.exclusive = "trust-me"`: the operator vouches that there is one gateway.
+    Trusted,
+}
+
+pub(super) struct GrpcCreator {
+    channel: Channel,
+    timeout: Duration,
+    token: Option<MetadataValue<Ascii>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Exclusive {
+    /// Must be called within a runtime. Connects when it is first used.
+    pub(super) fn new(settings: &FilerSettings, clock: Arc<dyn Clock>) -> Result<Self, FilerError> {
+        if !settings.is_exclusion_guarded {
+            return Ok(Self::Trusted);
+        }
+        let url = settings.grpc_url();
+        let endpoint = Endpoint::from_shared(url.clone())
+            .map_err(|error| FilerError::Setup(format!("filer.grpc-url {url}: {error}")))?
+            .connect_timeout(settings.timeout.min(CONNECT_TIMEOUT_MAX))
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .tcp_nodelay(true);
+        let token = settings.token.as_ref().map(|token| format!("Bearer {token}").parse()).transpose();
+        let token = token.map_err(|_| FilerError::Setup("filer.token is no header value".to_owned()))?;
+        let channel = endpoint.connect_lazy();
+        Ok(Self::Grpc(GrpcCreator { channel, timeout: settings.timeout, token, clock }))
+    }
+
+    /// Creates `folder/name` with these contents. [`FilerError::Exists`] when it is there; after another error it may have
+    /// been created all the same. `contents` stay small: they are kept in the filer's own store.
+    pub(super) async fn create(
+        &self,
+        client: &FilerClient,
+        folder: &str,
+        name: &str,
+        contents: Bytes,
+    ) -> Result<(), FilerError> {
+        match self {
+            Self::Grpc(creator) => {
+                let directory = format!("{}/{folder}", client.folder());
+                client.attempt(creator.create(&directory, name, contents)).await
+            }
+            Self::Trusted => client.put_once(&format!("{folder}/{name}"), contents, None).await,
+        }
+    }
+}
+
+impl GrpcCreator {
+    async fn create(&self, directory: &str, name: &str, contents: Bytes) -> Result<(), FilerError> {
+        let seconds = self.clock.wall_ms() / 1000;
+        let attributes = Attributes {
+            file_size: contents.len() as u64,
+            mtime: seconds,
+            file_mode: 0o660,
+            crtime: seconds,
+            mime: "application/octet-stream".to_owned(),
+        };
+        let entry = Entry { name: name.to_owned(), attributes: Some(attributes), content: contents };
+        let mut request =
+            Request::new(CreateEntryRequest { directory: directory.to_owned(), entry: Some(entry), o_excl: true });
+        request.set_timeout(self.timeout);
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        let mut grpc = tonic::client::Grpc::new(self.channel.clone());
+        let call = async {
+            grpc.ready().await.map_err(|error| Status::unavailable(chain(&error)))?;
+            let codec = tonic_prost::ProstCodec::<CreateEntryRequest, CreateEntryResponse>::default();
+            let path = http::uri::PathAndQuery::from_static(CREATE_ENTRY);
+            grpc.unary(request, path, codec).await
+        };
+        let answer = match tokio::time::timeout(self.timeout, call).await {
+            Err(_) => return Err(FilerError::Unreachable("its gRPC service is too slow".to_owned())),
+            Ok(Err(status)) => return Err(failure(&status, name)),
+            Ok(Ok(answer)) => answer.into_inner(),
+        };
+        match answer.error.as_str() {
+            "" if answer.error_code == 0 => Ok(()),
+            _ if answer.error_code == ALREADY_EXISTS => Err(FilerError::Exists(name.to_owned())),
+            text if says_exists(text) => Err(FilerError::Exists(name.to_owned())),
+            text => Err(FilerError::from_status(500, format!("cannot create {name}: {text}"))),
+        }
+    }
+}
+
+fn failure(status: &Status, name: &str) -> FilerError {
+    let message = format!("gRPC: {}: {}", status.code(), chain(status));
+    match status.code() {
+        _ if says_exists(status.message()) => FilerError::Exists(name.to_owned()),
+        Code::AlreadyExists => FilerError::Exists(name.to_owned()),
+        Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented => FilerError::Refused(message),
+        _ => FilerError::Unreachable(message),
+    }
+}
+
+fn says_exists(text: &str) -> bool {
+    text.contains("EEXIST") || text.contains("already exists")
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// As much of SeaweedFS's `filer.proto` as is needed to create an entry; the numbers are those of its fields.
+#[derive(Clone, PartialEq, prost::Message)]
+struct CreateEntryRequest {
+    #[prost(string, tag = "1")]
+    directory: String,
+    #[prost(message, optional, tag = "2")]
+    entry: Option<Entry>,
+    #[prost(bool, tag = "3")]
+    o_excl: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Entry {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, optional, tag = "4")]
+    attributes: Option<Attributes>,
+    #[prost(bytes = "bytes", tag = "9")]
+    content: Bytes,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Attributes {
+    #[prost(uint64, tag = "1")]
+    file_size: u64,
+    #[prost(int64, tag = "2")]
+    mtime: i64,
+    #[prost(uint32, tag = "3")]
+    file_mode: u32,
+    #[prost(int64, tag = "6")]
+    crtime: i64,
+    #[prost(string, tag = "7")]
+    mime: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CreateEntryResponse {
+    #[prost(string, tag = "1")]
+    error: String,
+    #[prost(int32, tag = "3")]
+    error_code: i32,
+}
+
+const CREATE_ENTRY: &str = "/filer_pb.SeaweedFiler/CreateEntry";
+/// `FilerError.ENTRY_ALREADY_EXISTS`
+const ALREADY_EXISTS: i32 = 5;
+const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(2);
+const KEEP_ALIVE: Duration = Duration::from_secs(10);

@@ -1,0 +1,546 @@
+//! A partition's file: objects on the filer, then bytes that are in the journal, then bytes that are only here.
+
+use std::{
+    collections::VecDeque,
+    io::IoSlice,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use tokio::sync::Notify;
+
+use super::{
+    manifest::{self, FILES, FileId, FileRecord, StoredFile},
+    objects::{Object, Objects},
+};
+use crate::{
+    model::TopicPartition,
+    storage::{
+        JournalRecord, SegmentFile, StorageError,
+        filer::journal::{Engine, Pending},
+    },
+};
+
+/// What all files share.
+pub(super) struct Shared {
+    pub(super) engine: Arc<Engine>,
+    pub(super) objects: Objects,
+    /// Bytes of all files that are not objects yet.
+    pub(super) held_bytes: AtomicU64,
+    pub(super) held_bytes_max: u64,
+    /// There may be something to upload.
+    pub(super) grown: Notify,
+    /// There is room again.
+    pub(super) shrunk: Condvar,
+    pub(super) shrinking: Mutex<()>,
+    pub(super) patience: Duration,
+}
+
+/// An append to the journal that somebody waits for.
+pub(super) struct Ticket(std::sync::mpsc::Receiver<Result<(), StorageError>>);
+
+impl Ticket {
+    pub(super) fn wait(self) -> Result<(), StorageError> {
+        self.0.recv().unwrap_or(Err(StorageError::Closed))
+    }
+}
+
+impl Shared {
+    /// Takes a place in the journal's order; what is accepted is stored sooner or later.
+    pub(super) fn log(
+        &self,
+        records: Vec<JournalRecord>,
+        then: impl FnOnce(bool) + Send + 'static,
+    ) -> Result<Ticket, StorageError> {
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let done = move |outcome: Result<(), StorageError>| {
+            then(outcome.is_ok());
+            let _ = tell.try_send(outcome);
+        };
+        match self.engine.append(Pending::new(FILES, records, Box::new(done))) {
+            Ok(()) => Ok(Ticket(told)),
+            // Nobody must hear of it twice.
+            Err((error, _)) => Err(error),
+        }
+    }
+
+    /// Waits until everything that was logged is durable.
+    pub(super) fn settle(&self) -> Result<(), StorageError> {
+        self.log(Vec::new(), |_| ())?.wait()
+    }
+
+    pub(super) fn held(&self, bytes: u64) {
+        self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn let_go(&self, bytes: u64) {
+        self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.shrunk.notify_all();
+    }
+
+    pub(super) fn is_crowded(&self) -> bool {
+        self.held_bytes.load(Ordering::Relaxed) > self.held_bytes_max / 2
+    }
+
+    /// Waits for room; a filer that takes records more slowly than they come is felt by whoever sends them.
+    fn make_room(&self, bytes: u64) -> Result<(), StorageError> {
+        let has_room = || self.held_bytes.load(Ordering::Relaxed) + bytes <= self.held_bytes_max;
+        if has_room() {
+            return Ok(());
+        }
+        self.grown.notify_one();
+        let mut guard = self.shrinking.lock();
+        let mut waits = 0;
+        while !has_room() {
+            let is_late = self.shrunk.wait_for(&mut guard, self.patience / WAITS).timed_out();
+            waits += u32::from(is_late);
+            if waits >= WAITS {
+                let max = self.held_bytes_max;
+                return Err(StorageError::Full(format!("{max} bytes of records wait for the filer")));
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) struct FilerFile {
+    id: FileId,
+    shared: Arc<Shared>,
+    state: Mutex<State>,
+    me: Weak<FilerFile>,
+}
+
+pub(super) struct State {
+    partition: TopicPartition,
+    name: String,
+    extents: Vec<Extent>,
+    /// Behind the extents, in the journal.
+    chunks: VecDeque<Chunk>,
+    /// Behind those, not yet in the journal.
+    open: BytesMut,
+    size_bytes: u64,
+    /// The end of what is acknowledged.
+    durable: u64,
+    is_sealed: bool,
+    is_gone: bool,
+    /// Counts cuts: what was begun before one means nothing after it.
+    cuts: u64,
+}
+
+#[derive(Clone)]
+struct Extent {
+    object: Arc<Object>,
+    position: u64,
+    length: u64,
+}
+
+struct Chunk {
+    position: u64,
+    bytes: Bytes,
+    /// The journal has accepted it.
+    is_logged: bool,
+}
+
+/// The front of a file's chunks, to become an object.
+pub(super) struct Upload {
+    pub(super) path_stem: String,
+    pub(super) position: u64,
+    pub(super) bytes: Bytes,
+    cuts: u64,
+}
+
+impl FilerFile {
+    pub(super) fn new(shared: &Arc<Shared>, id: FileId, partition: TopicPartition, name: String) -> Arc<Self> {
+        let state = State {
+            partition,
+            name,
+            extents: Vec::new(),
+            chunks: VecDeque::new(),
+            open: BytesMut::new(),
+            size_bytes: 0,
+            durable: 0,
+            is_sealed: false,
+            is_gone: false,
+            cuts: 0,
+        };
+        let shared = Arc::clone(shared);
+        Arc::new_cyclic(|me| Self { id, shared, state: Mutex::new(state), me: Weak::clone(me) })
+    }
+
+    /// A file as the journal has it.
+    pub(super) fn stored(shared: &Arc<Shared>, id: FileId, stored: StoredFile) -> Result<Arc<Self>, StorageError> {
+        let corrupt = |what: &str| StorageError::Corrupt(format!("file {id} in the journal {what}"));
+        let record = stored.record.ok_or_else(|| corrupt("has bytes and no name"))?;
+        let file = Self::new(shared, id, record.partition, record.name);
+        let mut state = file.state.lock();
+        for (path, position, length) in record.extents {
+            if position != state.size_bytes {
+                return Err(corrupt("has a hole"));
+            }
+            state.extents.push(Extent { object: shared.objects.object(path), position, length });
+            state.size_bytes += length;
+        }
+        for (position, bytes) in stored.chunks {
+            if position != state.size_bytes {
+                return Err(corrupt("has a hole"));
+            }
+            shared.held(bytes.len() as u64);
+            state.size_bytes += bytes.len() as u64;
+            state.chunks.push_back(Chunk { position, bytes, is_logged: true });
+        }
+        state.durable = state.size_bytes;
+        drop(state);
+        Ok(file)
+    }
+
+    /// What makes the file known to the journal; before anybody else has it.
+    pub(super) fn created(&self) -> JournalRecord {
+        self.state.lock().named(self.id)
+    }
+
+    /// Logs that the file has another name from now on, together with `records`.
+    pub(super) fn rename(
+        &self,
+        name: &str,
+        mut records: Vec<JournalRecord>,
+        then: impl FnOnce(bool) + Send + 'static,
+    ) -> Result<(), StorageError> {
+        // Under the lock, as everything that logs the whole of a file: the order in the journal is that of the changes.
+        let mut state = self.state.lock();
+        let before = std::mem::replace(&mut state.name, name.to_owned());
+        records.push(state.named(self.id));
+        let logged = self.shared.log(records, then);
+        if logged.is_err() {
+            state.name = before;
+        }
+        logged.map(drop)
+    }
+
+    /// The whole of a small file, which nothing is appended to.
+    pub(super) fn fill(&self, contents: Bytes) -> Option<JournalRecord> {
+        if contents.is_empty() {
+            return None;
+        }
+        let mut state = self.state.lock();
+        self.shared.held(contents.len() as u64);
+        state.size_bytes = contents.len() as u64;
+        state.chunks.push_back(Chunk { position: 0, bytes: contents.clone(), is_logged: true });
+        Some(manifest::set(manifest::chunk_key(self.id, 0), contents))
+    }
+
+    /// The file is about to lose its name: nothing of it is logged any more. Answers what the journal is to forget, and the
+    /// objects to remove when it has.
+    pub(super) fn begin_removal(&self) -> (Vec<JournalRecord>, Vec<Arc<Object>>) {
+        let mut state = self.state.lock();
+        state.is_gone = true;
+        let chunks = state.chunks.iter().map(|chunk| manifest::forget(manifest::chunk_key(self.id, chunk.position)));
+        let records = std::iter::once(manifest::forget(manifest::file_key(self.id))).chain(chunks).collect();
+        (records, state.extents.iter().map(|extent| Arc::clone(&extent.object)).collect())
+    }
+
+    /// It keeps its name after all.
+    pub(super) fn undo_removal(&self) {
+        self.state.lock().is_gone = false;
+    }
+
+    fn is_durable(&self) -> bool {
+        let state = self.state.lock();
+        state.durable >= state.size_bytes
+    }
+
+    fn durable_to(&self, end: u64, cuts: u64) {
+        let mut state = self.state.lock();
+        if state.cuts == cuts {
+            state.durable = state.durable.max(end);
+        }
+    }
+
+    /// Bytes that could become an object now, and whether they should.
+    pub(super) fn ripe_bytes(&self) -> (u64, bool) {
+        let state = self.state.lock();
+        let Some(first) = state.chunks.front() else { return (0, false) };
+        if state.is_gone {
+            return (0, false);
+        }
+        let bytes = state.durable.saturating_sub(first.position);
+        (bytes, bytes >= UPLOAD_BYTES || (state.is_sealed && bytes >= SEALED_UPLOAD_BYTES))
+    }
+
+    pub(super) fn begin_upload(&self) -> Option<Upload> {
+        let state = self.state.lock();
+        let position = state.chunks.front()?.position;
+        let mut bytes = BytesMut::new();
+        for chunk in &state.chunks {
+            let is_durable = chunk.position + chunk.bytes.len() as u64 <= state.durable;
+            if !is_durable || (!bytes.is_empty() && bytes.len() + chunk.bytes.len() > UPLOAD_BYTES_MAX) {
+                break;
+            }
+            bytes.extend_from_slice(&chunk.bytes);
+        }
+        let path_stem = format!("{}/{}.{position:020}", super::folder_of(&state.partition), state.name);
+        let upload = Upload { path_stem, position, bytes: bytes.freeze(), cuts: state.cuts };
+        (!upload.bytes.is_empty() && !state.is_gone).then_some(upload)
+    }
+
+    /// What was uploaded is an object of the file from now on, unless it changed meanwhile.
+    pub(super) fn finish_upload(&self, upload: &Upload, object: &Arc<Object>) -> Result<bool, StorageError> {
+        let mut state = self.state.lock();
+        let end = upload.position + upload.bytes.len() as u64;
+        let is_same = state.cuts == upload.cuts && !state.is_gone;
+        if !is_same || state.chunks.front().is_none_or(|chunk| chunk.position != upload.position) {
+            return Ok(false);
+        }
+        let count = state.chunks.iter().take_while(|chunk| chunk.position < end).count();
+        let keys = state.chunks.iter().take(count).map(|chunk| manifest::chunk_key(self.id, chunk.position));
+        let mut records: Vec<_> = keys.map(manifest::forget).collect();
+        let extent =
+            Extent { object: Arc::clone(object), position: upload.position, length: upload.bytes.len() as u64 };
+        state.extents.push(extent);
+        records.push(state.named(self.id));
+        if let Err(error) = self.shared.log(records, |_| ()) {
+            state.extents.pop();
+            return Err(error);
+        }
+        state.chunks.drain(..count);
+        self.shared.let_go(upload.bytes.len() as u64);
+        Ok(true)
+    }
+
+    fn read_parts(&self, position: u64, length: usize) -> (Vec<Part>, u64) {
+        let state = self.state.lock();
+        let end = position.saturating_add(length as u64).min(state.size_bytes);
+        let mut parts = Vec::new();
+        let overlap = |from: u64, size: u64| {
+            let (low, high) = (position.max(from), end.min(from + size));
+            (low < high).then(|| (low - from, usize::try_from(high - low).unwrap_or(usize::MAX)))
+        };
+        let first = state.extents.partition_point(|extent| extent.position + extent.length <= position);
+        for extent in state.extents.iter().skip(first).take_while(|extent| extent.position < end) {
+            if let Some((at, length)) = overlap(extent.position, extent.length) {
+                parts.push(Part::Object(extent.clone(), at, length));
+            }
+        }
+        let first = state.chunks.partition_point(|chunk| chunk.position + chunk.bytes.len() as u64 <= position);
+        for chunk in state.chunks.range(first..).take_while(|chunk| chunk.position < end) {
+            if let Some((at, length)) = overlap(chunk.position, chunk.bytes.len() as u64) {
+                let at = usize::try_from(at).unwrap_or(usize::MAX);
+                parts.push(Part::Memory(chunk.bytes.slice(at..at.saturating_add(length))));
+            }
+        }
+        let open_from = state.size_bytes - state.open.len() as u64;
+        if let Some((at, length)) = overlap(open_from, state.open.len() as u64) {
+            let at = usize::try_from(at).unwrap_or(usize::MAX);
+            let bytes = state.open.get(at..at.saturating_add(length)).map(Bytes::copy_from_slice);
+            parts.push(Part::Memory(bytes.unwrap_or_default()));
+        }
+        (parts, end)
+    }
+}
+
+enum Part {
+    Object(Extent, u64, usize),
+    Memory(Bytes),
+}
+
+impl SegmentFile for FilerFile {
+    fn size_bytes(&self) -> u64 {
+        self.state.lock().size_bytes
+    }
+
+    fn append(&self, parts: &[IoSlice<'_>]) -> Result<u64, StorageError> {
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        self.shared.make_room(bytes as u64)?;
+        let mut state = self.state.lock();
+        let position = state.size_bytes;
+        parts.iter().for_each(|part| state.open.extend_from_slice(part));
+        state.size_bytes += bytes as u64;
+        self.shared.held(bytes as u64);
+        // A sync that covers it all has less left to do then.
+        if state.open.len() >= LOG_BYTES
+            && let Err(error) = log_open(&self.shared, &mut [(self, state)])
+        {
+            tracing::debug!(%error, "the journal takes nothing at the moment; a sync tries again");
+        }
+        Ok(position)
+    }
+
+    fn read(&self, position: u64, length: usize) -> Result<Bytes, StorageError> {
+        let (parts, _) = self.read_parts(position, length);
+        let mut read = Vec::with_capacity(parts.len());
+        for part in parts {
+            read.push(match part {
+                Part::Memory(bytes) => bytes,
+                Part::Object(extent, at, length) => {
+                    self.shared.objects.read(&extent.object, extent.length, at, length)?
+                }
+            });
+        }
+        if read.len() <= 1 {
+            return Ok(read.pop().unwrap_or_default());
+        }
+        let mut whole = BytesMut::with_capacity(read.iter().map(Bytes::len).sum());
+        read.iter().for_each(|bytes| whole.extend_from_slice(bytes));
+        Ok(whole.freeze())
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        match self.is_durable() {
+            true => Ok(()),
+            false => sync_files(&self.shared, vec![self]),
+        }
+    }
+
+    fn truncate(&self, size_bytes: u64) -> Result<(), StorageError> {
+        let ticket = {
+            let mut state = self.state.lock();
+            let mut cut = Vec::new();
+            let mut records = Vec::new();
+            let mut extents = state.extents.clone();
+            extents.retain_mut(|extent| {
+                extent.length = extent.length.min(size_bytes.saturating_sub(extent.position));
+                if extent.length == 0 {
+                    cut.push(Arc::clone(&extent.object));
+                }
+                extent.length > 0
+            });
+            let mut kept = VecDeque::new();
+            for chunk in &state.chunks {
+                let keep = usize::try_from(size_bytes.saturating_sub(chunk.position)).unwrap_or(usize::MAX);
+                let key = manifest::chunk_key(self.id, chunk.position);
+                if keep == 0 {
+                    records.push(manifest::forget(key));
+                    continue;
+                }
+                let bytes = chunk.bytes.slice(..keep.min(chunk.bytes.len()));
+                // Again, also when it is whole: whether it was accepted the first time is not known after a failure.
+                records.push(manifest::set(key, bytes.clone()));
+                kept.push_back(Chunk { position: chunk.position, bytes, is_logged: true });
+            }
+            let open_from = state.size_bytes - state.open.len() as u64;
+            let open_kept = usize::try_from(size_bytes.saturating_sub(open_from)).unwrap_or(usize::MAX);
+            let before = std::mem::replace(&mut state.extents, extents);
+            records.push(state.named(self.id));
+            let is_gone = state.is_gone;
+            let logged = self.shared.log(if is_gone { Vec::new() } else { records }, move |is_durable| {
+                if is_durable {
+                    cut.iter().for_each(|object| object.doom());
+                }
+            });
+            let ticket = match logged {
+                Ok(ticket) => ticket,
+                Err(error) => {
+                    state.extents = before;
+                    return Err(error);
+                }
+            };
+            let held_before = held_bytes(&state);
+            state.chunks = kept;
+            state.open.truncate(open_kept);
+            state.size_bytes = state.size_bytes.min(size_bytes);
+            state.durable = state.durable.min(size_bytes);
+            state.cuts += 1;
+            self.shared.let_go(held_before - held_bytes(&state));
+            ticket
+        };
+        ticket.wait()?;
+        // Bytes that were not in the journal before may be kept.
+        self.sync()
+    }
+
+    fn seal(&self) {
+        self.state.lock().is_sealed = true;
+        self.shared.grown.notify_one();
+    }
+}
+
+impl Drop for FilerFile {
+    fn drop(&mut self) {
+        self.shared.let_go(held_bytes(self.state.get_mut()));
+    }
+}
+
+/// Makes several files durable with one append.
+pub(super) fn sync_files(shared: &Arc<Shared>, mut files: Vec<&FilerFile>) -> Result<(), StorageError> {
+    // Always in the same order, so that two who sync do not wait for each other.
+    files.sort_by_key(|file| file.id);
+    files.dedup_by_key(|file| file.id);
+    let mut locked: Vec<_> = files.into_iter().map(|file| (file, file.state.lock())).collect();
+    let ticket = log_open(shared, &mut locked)?;
+    drop(locked);
+    ticket.wait()
+}
+
+/// Logs what is in no record yet; what was, is durable with it.
+fn log_open(shared: &Arc<Shared>, files: &mut [(&FilerFile, MutexGuard<'_, State>)]) -> Result<Ticket, StorageError> {
+    let mut records = Vec::new();
+    let mut ends = Vec::new();
+    for (file, state) in &*files {
+        ends.push((Weak::clone(&file.me), state.size_bytes, state.cuts));
+    }
+    for (file, state) in &mut *files {
+        records.extend(state.unlogged(file.id));
+    }
+    let grown = Arc::clone(shared);
+    let logged = shared.log(records, move |is_durable| {
+        for (file, end, cuts) in ends.into_iter().filter(|_| is_durable) {
+            if let Some(file) = file.upgrade() {
+                file.durable_to(end, cuts);
+            }
+        }
+        grown.grown.notify_one();
+    });
+    if logged.is_ok() {
+        files.iter_mut().for_each(|(_, state)| state.mark_logged());
+    }
+    logged
+}
+
+impl State {
+    fn named(&self, id: FileId) -> JournalRecord {
+        manifest::set(manifest::file_key(id), self.record().encode())
+    }
+
+    /// What the journal has not accepted yet.
+    fn unlogged(&mut self, id: FileId) -> Vec<JournalRecord> {
+        if self.is_gone {
+            return Vec::new();
+        }
+        if !self.open.is_empty() {
+            let bytes = self.open.split().freeze();
+            let position = self.size_bytes - bytes.len() as u64;
+            self.chunks.push_back(Chunk { position, bytes, is_logged: false });
+        }
+        let unlogged = self.chunks.iter().rev().take_while(|chunk| !chunk.is_logged);
+        unlogged.map(|chunk| manifest::set(manifest::chunk_key(id, chunk.position), chunk.bytes.clone())).collect()
+    }
+
+    fn mark_logged(&mut self) {
+        self.chunks.iter_mut().rev().take_while(|chunk| !chunk.is_logged).for_each(|chunk| chunk.is_logged = true);
+    }
+
+    fn record(&self) -> FileRecord {
+        let extents = self.extents.iter();
+        FileRecord {
+            partition: self.partition.clone(),
+            name: self.name.clone(),
+            extents: extents.map(|extent| (extent.object.path.clone(), extent.position, extent.length)).collect(),
+        }
+    }
+}
+
+fn held_bytes(state: &State) -> u64 {
+    state.chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum::<u64>() + state.open.len() as u64
+}
+
+/// Bytes that go to the journal before anybody waits for them.
+const LOG_BYTES: usize = 1 << 20;
+/// From here on they are worth an object of their own.
+const UPLOAD_BYTES: u64 = 4 << 20;
+const SEALED_UPLOAD_BYTES: u64 = 64 << 10;
+const UPLOAD_BYTES_MAX: usize = 16 << 20;
+const WAITS: u32 = 4;

@@ -1,0 +1,125 @@
+//! From the journal into objects of their partition, in the background.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use super::{
+    Directories,
+    file::{FilerFile, Shared},
+};
+use crate::storage::{StorageError, filer::client::FilerClient};
+
+/// Uploads what is ripe, until the store is gone.
+pub(super) async fn run(directories: Weak<Directories>, shared: Arc<Shared>, epoch: u64) {
+    let mut number = 0_u64;
+    loop {
+        let Some(ripe) = ripe(&directories, &shared) else { return };
+        for file in ripe {
+            number += 1;
+            if let Err(error) = upload(&shared, &file, epoch, number).await {
+                tracing::warn!(%error, "records stay in the journal for now");
+                tokio::time::sleep(REST).await;
+            }
+        }
+        // Every sync says that something has grown; one look serves many.
+        tokio::time::sleep(LOOK_PERIOD).await;
+        let _ = tokio::time::timeout(PERIOD, shared.grown.notified()).await;
+    }
+}
+
+/// Files with enough for an object; when memory is short, those with most. None when the store is gone.
+fn ripe(directories: &Weak<Directories>, shared: &Shared) -> Option<Vec<Arc<FilerFile>>> {
+    let directories = directories.upgrade()?;
+    let directories = directories.read();
+    let mut candidates = Vec::new();
+    for file in directories.values().flat_map(|files| files.values()) {
+        let (bytes, is_ripe) = file.ripe_bytes();
+        if is_ripe || bytes >= CROWDED_BYTES {
+            candidates.push((bytes, is_ripe, Arc::clone(file)));
+        }
+    }
+    candidates.sort_by_key(|(bytes, ..)| std::cmp::Reverse(*bytes));
+    let is_crowded = shared.is_crowded();
+    let wanted = candidates.into_iter().filter(|(_, is_ripe, _)| *is_ripe || is_crowded);
+    Some(wanted.take(AT_ONCE).map(|(.., file)| file).collect())
+}
+
+async fn upload(shared: &Arc<Shared>, file: &FilerFile, epoch: u64, number: u64) -> Result<(), StorageError> {
+    let Some(upload) = file.begin_upload() else { return Ok(()) };
+    let path = format!("{}.{epoch:020}.{number:010}", upload.path_stem);
+    shared.objects.client.put(&path, upload.bytes.clone(), None).await?;
+    let object = shared.objects.object(path);
+    shared.objects.remember(&object, &upload.bytes);
+    match file.finish_upload(&upload, &object) {
+        Ok(true) => {
+            tracing::debug!(path = object.path, bytes = upload.bytes.len(), "records moved to an object of their own");
+            Ok(())
+        }
+        outcome => {
+            object.doom();
+            outcome.map(drop)
+        }
+    }
+}
+
+/// Removes objects of former gateways that no file is made of.
+pub(super) async fn remove_unreferenced(client: Arc<FilerClient>, referenced: HashSet<String>, epoch: u64) {
+    if let Err(error) = sweep(&client, &referenced, epoch).await {
+        tracing::warn!(%error, "objects that nothing names stay until the next start");
+    }
+}
+
+async fn sweep(client: &FilerClient, referenced: &HashSet<String>, epoch: u64) -> Result<(), StorageError> {
+    let mut removed = 0_u64;
+    for topic in client.list("topics", "").await?.into_iter().filter(|entry| entry.is_folder) {
+        let topic = format!("topics/{}", topic.name);
+        for partition in client.list(&topic, "").await?.into_iter().filter(|entry| entry.is_folder) {
+            let folder = format!("{topic}/{}", partition.name);
+            for object in client.list(&folder, "").await?.into_iter().filter(|entry| !entry.is_folder) {
+                let path = format!("{folder}/{}", object.name);
+                // Those of this gateway are being written, and files of others are none of its business.
+                if epoch_of(&object.name).is_some_and(|written| written < epoch) && !referenced.contains(&path) {
+                    client.delete(&path).await?;
+                    removed += 1;
+                }
+            }
+        }
+    }
+    if removed > 0 {
+        tracing::info!(removed, "removed objects that nothing names");
+    }
+    Ok(())
+}
+
+/// Of `{file}.{position}.{epoch}.{number}`.
+fn epoch_of(name: &str) -> Option<u64> {
+    let mut parts = name.rsplit('.');
+    parts.next()?.parse::<u64>().ok()?;
+    let epoch = parts.next().filter(|epoch| epoch.len() == 20)?.parse().ok()?;
+    parts.next()?.parse::<u64>().ok()?;
+    Some(epoch)
+}
+
+const PERIOD: Duration = Duration::from_secs(1);
+const LOOK_PERIOD: Duration = Duration::from_millis(50);
+const REST: Duration = Duration::from_millis(500);
+const AT_ONCE: usize = 16;
+/// When memory is short, less than this is not worth an object.
+const CROWDED_BYTES: u64 = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_objects_have_an_epoch() {
+        let name = format!("00000000000000000000.log.{:020}.{:020}.{:010}", 0, 7, 1);
+        assert_eq!(epoch_of(&name), Some(7));
+        for other in ["notes.txt", "a.1.2.3", "00000000000000000000.log", ""] {
+            assert_eq!(epoch_of(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The filer backend in the real gateway, on a real SeaweedFS: a gateway that is lost and started elsewhere, one that is
+//! replaced, and a filer that fails in every way.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test ends by a panic, and owns no clock"
+)]
+
+mod support;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use support::{
+    Client, Gateway,
+    batch::Batch,
+    eventually, http,
+    offsets::{self, commit_partition, commit_request, commit_topic},
+    proxy::{Fault, Proxy},
+    seaweed::Seaweed,
+    topics::{self, produce_request, read_all},
+};
+
+#[test]
+fn a_gateway_lost_with_its_directory_is_started_elsewhere() {
+    let folder = Seaweed::folder();
+    let mut gateway = Gateway::options().storage("filer").folder(&folder).start();
+    let mut client = gateway.connect();
+    topics::create(&mut client, "large", 2);
+    topics::create_with(&mut client, "small", 3, &[("retention.ms", "123456789")]);
+    topics::create(&mut client, "gone", 1);
+    topics::delete(&mut client, "gone");
+    // More than stays in the journal: objects of the partition too.
+    for number in 0..30 {
+        let values: Vec<_> = (0..10).map(|n| format!("{number}-{n}-{}", "x".repeat(50_000))).collect();
+        assert_eq!(topics::produce(&mut client, "large", 1, &Batch::of(&values)).error_code, 0);
+        assert_eq!(topics::produce(&mut client, "small", 2, &Batch::of([number.to_string()])).error_code, 0);
+    }
+    topics::delete_records(&mut client, "small", 2, 5);
+    offsets::commit(&mut client, "readers", "large", 1, 77);
+    let (large, small) = (read_all(&mut client, "large", 1, 0), read_all(&mut client, "small", 2, 5));
+    assert_eq!((large.len(), small.len()), (300, 25));
+    thread::sleep(Duration::from_millis(1500));
+    gateway.kill();
+    let _ = fs::remove_dir_all(gateway.data_dir());
+    drop(gateway);
+
+    let start = Instant::now();
+    let gateway = Gateway::options().storage("filer").folder(&folder).env("TIDEGATE_FILER_LEASE_MS", "3000").start();
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?} after the kill", start.elapsed());
+    let mut client = gateway.connect();
+    assert!(read_all(&mut client, "large", 1, 0) == large);
+    assert!(read_all(&mut client, "small", 2, 5) == small);
+    assert_eq!(topics::log_start_offset(&mut client, "small", 2), 5);
+    assert_eq!(topics::log_end_offset(&mut client, "large", 0), 0);
+    assert_ne!(topics::describe(&mut client, "gone").error_code, 0);
+    assert_eq!(offsets::fetch_all(&mut client, "readers")[0].1[0].offset, 77);
+    let produced = topics::produce(&mut client, "large", 1, &Batch::of(["goes on"]));
+    assert_eq!((produced.error_code, produced.base_offset), (0, 300));
+    assert!(!gateway.data_dir().exists(), "the gateway keeps nothing of its own");
+}
+
+#[test]
+fn a_gateway_that_slept_through_its_succession_writes_nothing_more_and_ends() {
+    let folder = Seaweed::folder();
+    let mut first = Gateway::options().storage("filer").folder(&folder).start();
+    let mut client = first.connect();
+    topics::create(&mut client, "t", 1);
+    topics::produce_values(&mut client, "t", 0, ["before"]);
+    signal(first.id(), rustix::process::Signal::STOP);
+    let second = Gateway::options().storage("filer").folder(&folder).start();
+    let mut successor = second.connect();
+    assert_eq!(topics::produce(&mut successor, "t", 0, &Batch::of(["after"])).error_code, 0);
+    signal(first.id(), rustix::process::Signal::CONT);
+    // Whatever it still answers, it acknowledges nothing.
+    let request = produce_request("t", 0, Batch::of(["too late"]).encode());
+    if let Ok(response) = client.try_call(9, &request) {
+        assert_ne!(response.responses[0].partition_responses[0].error_code, 0);
+    }
+    let (status, _) = first.await_end(Duration::from_secs(10));
+    assert!(!status.success(), "{status}");
+    assert!(first.log().contains("has taken over"), "{}", first.log());
+    assert_eq!(topics::texts(&read_all(&mut successor, "t", 0, 0)), ["before", "after"]);
+}
+
+#[test]
+fn a_filer_that_is_not_there_is_said_in_one_line() {
+    let mut command = support::gateway::serve_command();
+    command.args(["--storage", "filer", "--filer-url", "http://127.0.0.1:1", "--listen", "127.0.0.1:0"]);
+    command.args(["--admin-listen", "127.0.0.1:0"]);
+    let (code, output) = support::process::run("tidegate", &mut command, Duration::from_secs(30));
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains("cannot use the filer at http://127.0.0.1:1"), "{output}");
+}
+
+#[test]
+fn a_missing_grpc_service_is_said_with_the_way_out() {
+    let seaweed = Seaweed::shared();
+    let mut command = support::gateway::serve_command();
+    command.args(["--storage", "filer", "--filer-url", &seaweed.url(), "--listen", "127.0.0.1:0"]);
+    command.args(["--admin-listen", "127.0.0.1:0"]);
+    command.env("TIDEGATE_FILER_PATH", Seaweed::folder()).env("TIDEGATE_FILER_GRPC_URL", "http://127.0.0.1:1");
+    let (code, output) = support::process::run("tidegate", &mut command, Duration::from_secs(30));
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains("filer.grpc-url") && output.contains("trust-me"), "{output}");
+}
+
+#[test]
+fn trust_me_serves_without_grpc_and_says_so() {
+    let options = Gateway::options().storage("filer").env("TIDEGATE_FILER_GRPC_URL", "http://127.0.0.1:1");
+    let mut gateway = options.env("TIDEGATE_FILER_EXCLUSIVE", "trust-me").start();
+    let mut client = gateway.connect();
+    topics::create(&mut client, "t", 1);
+    topics::produce_values(&mut client, "t", 0, ["one"]);
+    gateway.crash_and_restart();
+    assert_eq!(topics::texts(&read_all(&mut gateway.connect(), "t", 0, 0)), ["one"]);
+    assert!(gateway.log().contains("nothing keeps a second gateway"), "{}", gateway.log());
+}
+
+#[test]
+fn a_slow_filer_costs_time_and_nothing_else() {
+    under_fault(Fault::Slow(Duration::from_millis(200)), Expect::Progress);
+}
+
+#[test]
+fn a_filer_that_answers_500_loses_nothing() {
+    under_fault(Fault::Status(500), Expect::Errors);
+}
+
+#[test]
+fn a_filer_that_answers_503_loses_nothing() {
+    under_fault(Fault::Status(503), Expect::Errors);
+}
+
+#[test]
+fn answers_that_are_lost_after_the_write_lose_nothing() {
+    under_fault(Fault::AnswerLost, Expect::Errors);
+}
+
+#[test]
+fn requests_that_are_cut_lose_nothing() {
+    under_fault(Fault::RequestCut, Expect::Errors);
+}
+
+#[test]
+fn answers_that_are_cut_lose_nothing() {
+    under_fault(Fault::AnswerCut, Expect::Errors);
+}
+
+#[test]
+fn a_filer_that_takes_no_connections_loses_nothing() {
+    under_fault(Fault::Down, Expect::Errors);
+}
+
+enum Expect {
+    /// Requests go on being acknowledged under the fault.
+    Progress,
+    /// They are answered with errors within a bounded time, and /healthz says why.
+    Errors,
+}
+
+/// Writers go on while the fault comes and goes; in the end everything acknowledged is there, after a kill too.
+fn under_fault(fault: Fault, expect: Expect) {
+    let seaweed = Seaweed::shared();
+    let (http, grpc) = (Proxy::start(seaweed.address()), Proxy::start(seaweed.grpc_address()));
+    let mut gateway = Gateway::options()
+        .storage("filer")
+        .env("TIDEGATE_FILER_URL", &format!("http://{}", http.address))
+        .env("TIDEGATE_FILER_GRPC_URL", &format!("http://{}", grpc.address))
+        .env("TIDEGATE_FILER_TIMEOUT_MS", "1000")
+        .start();
+    topics::create(&mut gateway.connect(), TOPIC, 1);
+    let producer = Writer::start(gateway.address, produce);
+    let committer = Writer::start(gateway.address, commit);
+    let both = [&producer, &committer];
+    both.iter().for_each(|writer| writer.await_more(5));
+    for _ in 0..2 {
+        let before = both.map(|writer| (writer.acknowledged(), writer.refused()));
+        http.set(fault);
+        grpc.set(fault);
+        let start = Instant::now();
+        match expect {
+            Expect::Progress => both.iter().for_each(|writer| writer.await_more(2)),
+            Expect::Errors => {
+                for (writer, (_, refused)) in both.iter().zip(before) {
+                    eventually("a refusal", Duration::from_secs(8), || (writer.refused() > refused).then_some(()));
+                }
+                let unhealthy = || (http::get(gateway.admin, "/healthz").0 == 503).then_some(());
+                eventually("/healthz says so", Duration::from_secs(8), unhealthy);
+            }
+        }
+        println!("{fault:?}: answered within {:?}", start.elapsed());
+        http.set(Fault::None);
+        grpc.set(Fault::None);
+        let start = Instant::now();
+        both.iter().for_each(|writer| writer.await_more(5));
+        println!("{fault:?}: everything works again after {:?}", start.elapsed());
+    }
+    let (produced, committed) = (producer.stop(), committer.stop());
+    for _ in 0..2 {
+        let mut client = gateway.connect();
+        let records = read_all(&mut client, TOPIC, 0, 0);
+        for (offset, number) in &produced {
+            let record = &records[usize::try_from(*offset).unwrap()];
+            assert_eq!(record.text(), number.to_string(), "at offset {offset}");
+        }
+        let found = &offsets::fetch_all(&mut client, GROUP)[0].1[0];
+        let (least, _) = committed.last().unwrap();
+        assert!(found.offset >= *least, "{found:?}, acknowledged {least}");
+        assert_eq!(found.metadata.as_deref(), Some(&*found.offset.to_string()), "torn");
+        drop(client);
+        gateway.crash_and_restart();
+    }
+}
+
+/// Sends one numbered request after the other; answers what came of it, an offset or none.
+struct Writer {
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicUsize>,
+    refused: Arc<AtomicUsize>,
+    thread: thread::JoinHandle<Vec<(i64, i64)>>,
+}
+
+impl Writer {
+    fn start(address: SocketAddr, send: fn(&mut Client, i64) -> Option<i64>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (acknowledged, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let shared = (Arc::clone(&stop), Arc::clone(&acknowledged), Arc::clone(&refused));
+        let thread = thread::spawn(move || {
+            let (stop, acknowledged, refused) = shared;
+            let mut client = Client::connect(address);
+            client.set_patience(Duration::from_secs(20));
+            let mut results = Vec::new();
+            for number in 0.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                match send(&mut client, number) {
+                    Some(offset) => {
+                        results.push((offset, number));
+                        acknowledged.fetch_add(1, Ordering::Relaxed);
+                    }
+                    None => {
+                        refused.fetch_add(1, Ordering::Relaxed);
+                        thread::sleep(Duration::from_millis(20));
+                    }
+                }
+            }
+            results
+        });
+        Self { stop, acknowledged, refused, thread }
+    }
+
+    fn acknowledged(&self) -> usize {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn await_more(&self, count: usize) {
+        let before = self.acknowledged();
+        eventually("progress", Duration::from_secs(20), || (self.acknowledged() >= before + count).then_some(()));
+    }
+
+    fn stop(self) -> Vec<(i64, i64)> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+fn produce(client: &mut Client, number: i64) -> Option<i64> {
+    let answer = topics::produce(client, TOPIC, 0, &Batch::of([number.to_string()]));
+    (answer.error_code == 0).then_some(answer.base_offset)
+}
+
+fn commit(client: &mut Client, number: i64) -> Option<i64> {
+    let metadata = number.to_string();
+    let partition = commit_partition(0, number, Some(&metadata));
+    let codes = offsets::commit_codes(client, 8, &commit_request(GROUP, vec![commit_topic(TOPIC, vec![partition])]));
+    (codes == [0]).then_some(number)
+}
+
+fn signal(id: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(id.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+const TOPIC: &str = "under-fault";
+const GROUP: &str = "readers";

@@ -1,0 +1,161 @@
+//! A real SeaweedFS: master, volume server and filer in one process, in a directory of its own.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// It ends with the test process, whatever ends that: a shell beside it waits for the end of a pipe.
+pub struct Seaweed {
+    directory: TempDir,
+    port_base: u16,
+    running: Option<(Child, ChildStdin)>,
+}
+
+impl Seaweed {
+    /// The one that all tests of this process share; each takes a folder of its own.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Seaweed> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    pub fn start() -> Self {
+        // Tests of other processes take ports meanwhile: what did not start is tried with others.
+        for _ in 0..5 {
+            let directory = tempfile::Builder::new().prefix("tidegate-seaweed-").tempdir().unwrap();
+            let mut seaweed = Self { directory, port_base: free_ports(), running: None };
+            if seaweed.run() {
+                return seaweed;
+            }
+            eprintln!("SeaweedFS does not start:\n{}", seaweed.log());
+        }
+        panic!("SeaweedFS does not start");
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port_base + FILER))
+    }
+
+    pub fn grpc_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port_base + FILER + 10_000))
+    }
+
+    /// A folder that no other test uses.
+    pub fn folder() -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        format!("/test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Ends it as a power cut of the machine would not: what it wrote is in the kernel.
+    pub fn kill(&mut self) {
+        let Some((mut shell, mut pipe)) = self.running.take() else { return };
+        pipe.write_all(b"keep\n").unwrap();
+        drop(pipe);
+        shell.wait().unwrap();
+    }
+
+    /// Starts it again on the same ports and data.
+    pub fn restart(&mut self) {
+        assert!(self.run(), "SeaweedFS does not start again\n{}", self.log());
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    fn run(&mut self) -> bool {
+        let (data, port) = (self.directory.path(), self.port_base);
+        let arguments = [
+            "-logtostderr=true".to_owned(),
+            "server".to_owned(),
+            format!("-dir={}", data.display()),
+            "-ip=127.0.0.1".to_owned(),
+            "-ip.bind=127.0.0.1".to_owned(),
+            "-filer".to_owned(),
+            format!("-master.port={}", port + MASTER),
+            format!("-volume.port={}", port + VOLUME),
+            format!("-filer.port={}", port + FILER),
+            "-master.volumeSizeLimitMB=64".to_owned(),
+            "-volume.max=50".to_owned(),
+            "-volume.preStopSeconds=0".to_owned(),
+        ];
+        // The shared one is never dropped, so its directory goes here; one that is killed to be restarted says so.
+        let script = "log=$1; shift; \"$@\" >>\"$log\" 2>&1 & read -r word; kill -9 $! 2>/dev/null; wait; \
+                      [ \"$word\" = keep ] || rm -rf \"$(dirname \"$log\")\"";
+        let mut shell = Command::new("sh")
+            .args(["-c", script, "sh"])
+            .arg(data.join("log"))
+            .arg(program())
+            .args(arguments)
+            .current_dir(data)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pipe = shell.stdin.take().unwrap();
+        self.running = Some((shell, pipe));
+        let start = Instant::now();
+        while start.elapsed() < START_PATIENCE {
+            if self.takes_objects() && TcpStream::connect(self.grpc_address()).is_ok() {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        self.kill();
+        false
+    }
+
+    fn takes_objects(&self) -> bool {
+        let put = || -> std::io::Result<bool> {
+            let mut stream = TcpStream::connect(self.address())?;
+            stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+            stream.write_all(b"PUT /.ready HTTP/1.0\r\nContent-Length: 1\r\n\r\nx")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer.contains(" 201 "))
+        };
+        put().unwrap_or(false)
+    }
+}
+
+impl Drop for Seaweed {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A base such that all ports above it, and those of their gRPC services, are free at the moment.
+fn free_ports() -> u16 {
+    loop {
+        let base = fastrand::u16(10_100..22_000);
+        let ports = [MASTER, VOLUME, FILER].into_iter().flat_map(|port| [base + port, base + port + 10_000]);
+        if ports.into_iter().all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return base;
+        }
+    }
+}
+
+fn program() -> PathBuf {
+    let program = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".cache/venv/bin/weed");
+    assert!(program.exists(), "{} is missing: run tests/setup.py", program.display());
+    program
+}
+
+const MASTER: u16 = 0;
+const VOLUME: u16 = 1;
+const FILER: u16 = 2;
+const START_PATIENCE: Duration = Duration::from_secs(30);
