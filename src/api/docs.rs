@@ -52,6 +52,9 @@ const NOTES: &str = "
 - `min.cleanable.dirty.ratio` may not be NaN.
 - A classic group's generation is stored when its join phase ends, not at the SyncGroup: a number is never used twice.
   DescribeGroups shows no assignments between the two, Kafka those of the generation before.
+- A member may say 1 MiB of itself and be assigned as much, a group 16 MiB: more is refused with
+  GROUP_MAX_SIZE_REACHED at the JoinGroup or SyncGroup. Kafka fails with UNKNOWN_SERVER_ERROR when it stores the group.
+- There is no moment between a topic's creation and its first leader: a Metadata request that creates a topic shows it.
 - Requests that Kafka never answers are answered: a JoinGroup or SyncGroup that its member repeats while it waits, a
   JoinGroup that names a protocol twice, an AlterConfigs that names a resource twice, a Produce without records.
 - FindCoordinator for a share group carries a message with its error.

@@ -1,6 +1,7 @@
 //! Where Tidegate is meant to answer otherwise than Kafka 4.1.
 
-/// A part of Kafka's reply in all steps whose title ends with `step`, or has it before a colon, and what stands there in Tidegate's.
+/// A part of Kafka's reply in all steps whose title ends with `step`, or has it before a colon, and what stands there
+/// in Tidegate's.
 #[derive(Debug)]
 pub struct Difference {
     pub scenario: &'static str,
@@ -14,7 +15,9 @@ pub struct Difference {
 
 /// One line for a reason: the steps of a scenario, and what each of them says instead.
 macro_rules! known {
-    ($($reason:literal: { $($scenario:literal: [$(($step:literal, $kafka:literal, $tidegate:literal)),* $(,)?],)* })*) => {
+    ($($reason:literal: {
+        $($scenario:literal: [$(($step:literal, $kafka:literal, $tidegate:literal)),* $(,)?],)*
+    })*) => {
         &[$($($(
             Difference {
                 scenario: $scenario,
@@ -64,6 +67,26 @@ pub const KNOWN: &[Difference] = known! {
         "joins/a_protocol_twice": [("a protocol twice", "", "error_code: 0")],
         "admin/altered_configs": [("a topic twice", "", "Each resource must appear at most once.")],
         "records/produces": [("no records", "", "error_code: 87")],
+    }
+    "more is refused with GROUP_MAX_SIZE_REACHED at the JoinGroup or SyncGroup": {
+        "joins/large_metadata": [
+            ("JoinGroup 9: metadata of 2048 KiB", "", "error_code: 81"),
+            ("SyncGroup 5: after metadata of 2048 KiB", "error_code: -1", "error_code: 25"),
+            ("Heartbeat 4: after metadata of 2048 KiB", "error_code: 27", "error_code: 25"),
+            ("SyncGroup 5: assignment of 2048 KiB", "error_code: -1", "error_code: 81"),
+        ],
+    }
+    "Frames other than Produce are limited to 16 MiB": {
+        "joins/large_metadata": [
+            ("JoinGroup 9: metadata of 20480 KiB", "", "connection closed"),
+            ("SyncGroup 5: after metadata of 20480 KiB", "error_code: -1", "error_code: 25"),
+            ("Heartbeat 4: after metadata of 20480 KiB", "error_code: 27", "error_code: 25"),
+            ("SyncGroup 5: assignment of 20480 KiB", "", "connection closed"),
+            ("Heartbeat 4: after an assignment of 20480 KiB", "error_code: 27", "error_code: 0"),
+        ],
+    }
+    "a Metadata request that creates a topic shows it": {
+        "admin/topics_made_by_asking": [("for the first time", "", "error_code: 0\n      name: Some(\"asked")],
     }
     "FindCoordinator for a share group carries a message with its error": {
         "listing/coordinators": [

@@ -1,7 +1,7 @@
 //! Requests whose replies are compared with those of Apache Kafka 4.1, word by word.
 //!
-//! A scenario is a short conversation with a broker; what Kafka said in it is in replies/. `make conformance` has a Kafka
-//! and Tidegate say it anew, and `UPDATE=1 make conformance` keeps what Kafka says.
+//! A scenario is a short conversation with a broker; what Kafka said in it is in replies/. `make conformance` holds it
+//! anew with a Kafka and with Tidegate, and `UPDATE=1 make conformance` keeps what Kafka says.
 
 #![allow(
     clippy::unwrap_used,
@@ -83,6 +83,7 @@ scenarios! {
     ],
     admin(): [
         metadata,
+        topics_made_by_asking,
         created_topics,
         deleted_topics,
         created_partitions,
@@ -117,6 +118,7 @@ scenarios! {
         leaves,
         static_members,
         changed_metadata,
+        large_metadata,
     ],
     consumer_groups(ignore = "KIP-848 is not there yet"): [
         a_member_joins_and_leaves,
