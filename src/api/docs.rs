@@ -35,6 +35,9 @@ answers any version, with error 35 and this table where the version is not ours.
 const NOTES: &str = "
 ## Where a client can tell Tidegate from a one-node Kafka 4.1
 
+`make conformance` sends the same requests to both and compares the replies word by word (tests/golden); what differs for a
+reason is said here.
+
 - Produce versions 0 to 2 are advertised and refused, as Kafka does: librdkafka reads the lower bound as a sign of
   compression support.
 - There are no transactions yet. FindCoordinator for a transactional id succeeds; InitProducerId and Produce with one

@@ -86,7 +86,7 @@ pub const KNOWN: &[Difference] = known! {
         ],
     }
     "a Metadata request that creates a topic shows it": {
-        "admin/topics_made_by_asking": [("for the first time", "", "error_code: 0\n      name: Some(\"asked")],
+        "admin/topics_made_by_asking": [("for the first time", "", "error_code: 0, name: Some(\"asked")],
     }
     "FindCoordinator for a share group carries a message with its error": {
         "listing/coordinators": [
@@ -108,13 +108,13 @@ pub const KNOWN: &[Difference] = known! {
     }
     "Fetch takes negative limits as 0 and unknown isolation levels as read_uncommitted": {
         "records/fetches": [
-            (": negative bytes", "", "error_code: 0\n          high_watermark: 4"),
-            (": negative bytes of a partition", "", "error_code: 0\n          high_watermark: 4"),
-            ("isolation level 5", "", "error_code: 0\n          high_watermark: 4"),
+            (": negative bytes", "", "error_code: 0, high_watermark: 4"),
+            (": negative bytes of a partition", "", "error_code: 0, high_watermark: 4"),
+            ("isolation level 5", "", "error_code: 0, high_watermark: 4"),
         ],
     }
     "Fetch does not look at the last fetched epoch": {
-        "records/fetches": [("last fetched epoch 1", "", "error_code: 0\n          high_watermark: 4")],
+        "records/fetches": [("last fetched epoch 1", "", "error_code: 0, high_watermark: 4")],
     }
     "an unknown codec with UNSUPPORTED_COMPRESSION_TYPE and what does not decompress with INVALID_RECORD": {
         "records/produces": [
@@ -149,17 +149,17 @@ pub const KNOWN: &[Difference] = known! {
     }
     "a batch that was there before carries no time": {
         "records/idempotent_producers": [
-            ("the same again", "log_append_time_ms: <now>", "log_append_time_ms: -1"),
-            ("the first again", "log_append_time_ms: <now>", "log_append_time_ms: -1"),
+            ("the same again", "", "error_code: 0"),
+            ("the first again", "", "error_code: 0"),
         ],
     }
     "CreateTopics ignores its timeout and names no id for a topic that it only checks": {
         "admin/created_topics": [
             ("timeout -1", "", "error_code: 0"),
-            ("CreateTopics 7: a good one", "<id 1>", "00000000-0000-0000-0000-000000000000"),
-            ("CreateTopics 7: defaults", "<id 2>", "00000000-0000-0000-0000-000000000000"),
-            ("CreateTopics 7: assigned", "<id 3>", "00000000-0000-0000-0000-000000000000"),
-            ("CreateTopics 7: a setting twice", "<id 4>", "00000000-0000-0000-0000-000000000000"),
+            ("CreateTopics 7: a good one", "", "error_code: 0"),
+            ("CreateTopics 7: defaults", "", "error_code: 0"),
+            ("CreateTopics 7: assigned", "", "error_code: 0"),
+            ("CreateTopics 7: a setting twice", "", "error_code: 0"),
         ],
     }
     "Messages quote no more than 249 characters of a topic's name": {

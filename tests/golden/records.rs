@@ -206,7 +206,7 @@ pub fn fetches(talk: &mut Talk) {
     batch.base_timestamp = 1_500_000_000_000;
     produce(&mut talk.unrecorded(), &topic, 0, &batch);
     produce(&mut talk.unrecorded(), &topic, 0, &batch);
-    for version in [4, 6, 7, 9, 11, 12, 13, 15, 16, 17, 18] {
+    for version in [4, 7, 11, 12, 13, 18] {
         let of = |name: &str, id: Uuid, partitions: Vec<FetchPartition>| {
             let topic = FetchTopic::default().with_partitions(partitions);
             if version >= 13 { topic.with_topic_id(id) } else { topic.with_topic(topic_name(name)) }
@@ -292,7 +292,7 @@ pub fn list_offsets(talk: &mut Talk) {
         batch.base_timestamp = timestamp;
         produce(&mut talk.unrecorded(), &topic, 0, &batch);
     }
-    for version in 1..=10 {
+    for version in [1, 4, 7, 10] {
         let of = |topic: &str, partitions: Vec<ListOffsetsPartition>| {
             let topic = ListOffsetsTopic::default().with_name(topic_name(topic)).with_partitions(partitions);
             let request = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]);
