@@ -72,7 +72,8 @@ reason is said here.
 - Produce refuses bytes behind a batch, which Kafka drops, and a negative producer epoch with INVALID_RECORD, in Kafka
   INVALID_PRODUCER_EPOCH. Its errors carry messages of our own, and the record at fault, but no log start offset; a
   batch that was there before carries no time.
-- Fetch does not look at the last fetched epoch: there has been but one.
+- Fetch does not look at the last fetched epoch: there has been but one. A session by ids answers UNKNOWN_TOPIC_ID for a
+  topic that was deleted, in Kafka UNKNOWN_TOPIC_OR_PARTITION.
 - CreateTopics ignores its timeout and names no id for a topic that it only checks. Messages quote no more than 249
   characters of a topic's name.
 - A cursor behind all topics that DescribeTopicPartitions was asked for ends the pages; Kafka refuses it.

@@ -116,6 +116,12 @@ pub const KNOWN: &[Difference] = known! {
     "Fetch does not look at the last fetched epoch": {
         "records/fetches": [("last fetched epoch 1", "", "error_code: 0, high_watermark: 4")],
     }
+    "A session by ids answers UNKNOWN_TOPIC_ID for a topic that was deleted": {
+        "sessions/sessions_of_deleted_topics": [
+            ("Fetch 13: after the topic was deleted", "error_code: 3,", "error_code: 100,"),
+            ("Fetch 13: again", "error_code: 3,", "error_code: 100,"),
+        ],
+    }
     "an unknown codec with UNSUPPORTED_COMPRESSION_TYPE and what does not decompress with INVALID_RECORD": {
         "records/produces": [
             ("unknown codec", "", "error_code: 76"),

@@ -27,6 +27,7 @@ mod rebalances;
 mod records;
 mod reply;
 mod requests;
+mod sessions;
 #[path = "../support/mod.rs"]
 mod support;
 mod talk;
@@ -93,6 +94,10 @@ scenarios! {
         changed_configs,
         cluster,
         described_partitions,
+    ],
+    sessions(): [
+        fetch_sessions,
+        sessions_of_deleted_topics,
     ],
     hostile(): [
         headers,

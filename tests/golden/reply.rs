@@ -187,6 +187,8 @@ fn made_up(text: &str) -> String {
     let is_recent = value.parse().is_ok_and(|value: i64| (RECENT_MS..2 * RECENT_MS).contains(&value));
     match field {
         "port" => format!("{field}: <port>"),
+        "session_id" if value != "0" => format!("{field}: <session>"),
+        "producer_id" if !value.starts_with('-') => format!("{field}: <producer>"),
         // DescribeCluster's is no option.
         "cluster_id" if value.starts_with('"') => format!("{field}: <cluster>"),
         _ if is_recent => format!("{field}: <now>"),
