@@ -132,6 +132,7 @@ scenarios! {
         fencing,
         static_members,
         regular_expressions,
+        expressions_and_names,
         two_members_share,
         a_member_changes_its_mind,
         unknown_topics,
@@ -150,5 +151,7 @@ scenarios! {
         classic_requests_to_a_consumer_group,
         consumer_requests_to_a_classic_group,
         a_static_member_changes_its_protocol,
+        a_rolling_upgrade_and_back,
+        an_empty_group_changes_its_protocol,
     ],
 }
