@@ -35,6 +35,9 @@ answers any version, with error 35 and this table where the version is not ours.
 const NOTES: &str = "
 ## Where a client can tell Tidegate from a one-node Kafka 4.1
 
+`make conformance` sends the same requests to both and compares the replies word by word (tests/golden); what differs for a
+reason is said here.
+
 - Produce versions 0 to 2 are advertised and refused, as Kafka does: librdkafka reads the lower bound as a sign of
   compression support.
 - There are no transactions yet. FindCoordinator for a transactional id succeeds; InitProducerId and Produce with one
@@ -52,6 +55,9 @@ const NOTES: &str = "
 - `min.cleanable.dirty.ratio` may not be NaN.
 - A classic group's generation is stored when its join phase ends, not at the SyncGroup: a number is never used twice.
   DescribeGroups shows no assignments between the two, Kafka those of the generation before.
+- A member may say 1 MiB of itself and be assigned as much, a group 16 MiB: more is refused with
+  GROUP_MAX_SIZE_REACHED at the JoinGroup or SyncGroup. Kafka fails with UNKNOWN_SERVER_ERROR when it stores the group.
+- There is no moment between a topic's creation and its first leader: a Metadata request that creates a topic shows it.
 - Requests that Kafka never answers are answered: a JoinGroup or SyncGroup that its member repeats while it waits, a
   JoinGroup that names a protocol twice, an AlterConfigs that names a resource twice, a Produce without records.
 - FindCoordinator for a share group carries a message with its error.
@@ -72,7 +78,8 @@ const NOTES: &str = "
 - Produce refuses bytes behind a batch, which Kafka drops, and a negative producer epoch with INVALID_RECORD, in Kafka
   INVALID_PRODUCER_EPOCH. Its errors carry messages of our own, and the record at fault, but no log start offset; a
   batch that was there before carries no time.
-- Fetch does not look at the last fetched epoch: there has been but one.
+- Fetch does not look at the last fetched epoch: there has been but one. A session by ids answers UNKNOWN_TOPIC_ID for a
+  topic that was deleted, in Kafka UNKNOWN_TOPIC_OR_PARTITION.
 - CreateTopics ignores its timeout and names no id for a topic that it only checks. Messages quote no more than 249
   characters of a topic's name.
 - A cursor behind all topics that DescribeTopicPartitions was asked for ends the pages; Kafka refuses it.

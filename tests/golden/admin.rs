@@ -1,5 +1,7 @@
 //! Topics, their settings, and the cluster.
 
+use std::time::Duration;
+
 use kafka_protocol::messages::{
     AlterConfigsRequest, BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
     DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeTopicPartitionsRequest,
@@ -19,7 +21,7 @@ use uuid::Uuid;
 use crate::{
     requests::versions,
     support::{
-        str_bytes,
+        eventually, str_bytes,
         topics::{produce_values, topic_name},
     },
     talk::Talk,
@@ -29,7 +31,7 @@ pub fn metadata(talk: &mut Talk) {
     let (topic, id) = talk.topic("topic", 2);
     let unknown = talk.name("unknown");
     let named = |name: &str| MetadataRequestTopic::default().with_name(Some(topic_name(name)));
-    for version in [0, 1, 4, 7, 8, 9, 10, 11, 12, 13] {
+    for version in [0, 4, 8, 10, 12, 13] {
         let request = |topics: Vec<MetadataRequestTopic>| {
             let request = MetadataRequest::default().with_topics(Some(topics));
             if version >= 4 { request.with_allow_auto_topic_creation(false) } else { request }
@@ -72,6 +74,22 @@ pub fn metadata(talk: &mut Talk) {
             ask("by id and another name", &request(vec![by_id(id, Some("other"))]));
             ask("neither id nor name", &request(vec![by_id(Uuid::nil(), None)]));
         }
+    }
+}
+
+/// Asking for a topic makes it, where both sides allow that.
+pub fn topics_made_by_asking(talk: &mut Talk) {
+    for version in [0, 4, 9, 13] {
+        let name = talk.name(&format!("asked-{version}"));
+        let topic = MetadataRequestTopic::default().with_name(Some(topic_name(&name)));
+        let request = MetadataRequest::default().with_topics(Some(vec![topic]));
+        talk.call("one", version, "for the first time", &request);
+        let quiet = request.clone().with_allow_auto_topic_creation(false);
+        eventually("the topic is there", Duration::from_secs(10), || {
+            let reply = talk.unrecorded().call(13, &quiet);
+            (reply.topics[0].error_code == 0).then_some(())
+        });
+        talk.call("one", version, "then", &request);
     }
 }
 

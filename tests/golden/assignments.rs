@@ -87,7 +87,7 @@ pub fn votes(talk: &mut Talk) {
 pub fn a_member_that_does_not_revoke(talk: &mut Talk) {
     let group = talk.group("group");
     let (topic, id) = topic_of(talk, "topic", 2);
-    talk.call("one", 1, "join", &joining(&group, "one", &[&topic]).with_rebalance_timeout_ms(1000));
+    talk.call("one", 1, "join", &joining(&group, "one", &[&topic]).with_rebalance_timeout_ms(HASTY_MS));
     talk.call("one", 1, "owns all", &heartbeat(&group, "one", 1).with_topic_partitions(owned(id, &[0, 1])));
     talk.call("two", 1, "join", &joining(&group, "two", &[&topic]));
     talk.call("one", 1, "is told to give one up", &heartbeat(&group, "one", 1));
@@ -163,3 +163,6 @@ fn await_gone(talk: &Talk, group: &StrBytes) {
         described.groups[0].members[0].target_assignment.topic_partitions.is_empty().then_some(())
     });
 }
+
+/// A rebalance timeout: what a busy machine needs for the steps in between, and some more.
+const HASTY_MS: i32 = 2500;

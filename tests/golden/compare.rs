@@ -78,20 +78,18 @@ fn differences(expected: &str, found: &str) -> String {
         }
         let title = left.or(right).map_or("", |step| &step.0);
         let _ = writeln!(report, "== {title}");
-        let lines = |step: Option<&(String, String)>| -> Vec<String> {
-            step.map(|(title, text)| {
-                std::iter::once(title).chain(&text.lines().map(String::from).collect::<Vec<_>>()).cloned().collect()
-            })
-            .unwrap_or_default()
-        };
         write_changed_lines(&lines(left), &lines(right), &mut report);
     }
     report
 }
 
+fn lines(step: Option<&(String, String)>) -> Vec<&str> {
+    step.map_or_else(Vec::new, |(title, text)| std::iter::once(title.as_str()).chain(text.lines()).collect())
+}
+
 /// All lines between the first and the last that differ.
-fn write_changed_lines(expected: &[String], found: &[String], report: &mut String) {
-    let same = |(left, right): &(&String, &String)| left == right;
+fn write_changed_lines(expected: &[&str], found: &[&str], report: &mut String) {
+    let same = |(left, right): &(&&str, &&str)| left == right;
     let start = expected.iter().zip(found).take_while(same).count();
     let shorter = expected.len().min(found.len()) - start;
     let end = expected.iter().rev().zip(found.iter().rev()).take(shorter).take_while(same).count();
@@ -108,6 +106,7 @@ fn known_differences_are_documented() {
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let page = words(&fs::read_to_string(root().join("docs/protocol.md")).unwrap());
     for Difference { scenario, step, reason, .. } in KNOWN {
+        assert!(path_of(scenario).exists(), "there is no scenario {scenario}");
         assert!(page.contains(&words(reason)), "docs/protocol.md does not say {reason:?} ({scenario}: {step})");
     }
 }

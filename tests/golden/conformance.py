@@ -1,7 +1,8 @@
 """`make conformance`: the scenarios of `cargo test --test golden`, said to an Apache Kafka and then to Tidegate.
 
 First Kafka's replies are compared with those in replies/, then Tidegate's: every difference is shown. Environment:
-UPDATE=1 keeps what Kafka replies, BOOTSTRAP=HOST:PORT takes a Kafka that runs already, FILTER a part of a scenario's name.
+UPDATE=1 keeps what Kafka replies, BOOTSTRAP=IP:PORT takes a Kafka that runs already, FILTER is a part of the scenarios'
+names.
 """
 
 import os
@@ -32,7 +33,8 @@ def main() -> None:
         with _kafka(out, run_dir) as bootstrap:
             # What Tidegate does not know yet is asked of Kafka, too.
             asked = {"TEST_BOOTSTRAP": bootstrap, **({"UPDATE": "1"} if update else {})}
-            _compare(out, "Kafka's replies are kept" if update else "Kafka replies as it did", asked, ["--include-ignored"])
+            title = "Kafka's replies are kept" if update else "Kafka replies as it did"
+            _compare(out, title, asked, ["--include-ignored"])
         _compare(out, "Tidegate replies as Kafka, but for what docs/protocol.md says", {}, [])
 
     report.run("conformance", TIME_LIMIT_SECONDS, body)
@@ -56,7 +58,8 @@ def _compare(out: Report, title: str, env: dict[str, str], arguments: list[str])
     command = [os.environ.get("CARGO", "cargo"), "test", "--locked", "--quiet", "--test", "golden", "--", *arguments]
     command += [os.environ["FILTER"]] if os.environ.get("FILTER") else []
     with out.step(title):
-        done = subprocess.run(command, cwd=REPO, env={**os.environ, "RUST_BACKTRACE": "0", **env}, capture_output=True, text=True)
+        env = {**os.environ, "RUST_BACKTRACE": "0", **env}
+        done = subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True)
         if done.returncode != 0:
             print(done.stdout + done.stderr, flush=True)
             raise Failure("replies differ")

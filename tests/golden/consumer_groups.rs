@@ -183,6 +183,33 @@ pub fn regular_expressions(talk: &mut Talk) {
     describe(talk, 1, &group);
 }
 
+/// A member that gives an expression and names, two with one expression, and one whose expression finds nothing.
+pub fn expressions_and_names(talk: &mut Talk) {
+    let (topic, _) = topic_of(talk, "expressed", 2);
+    let (other, _) = topic_of(talk, "named", 1);
+    let suffix = topic.rsplit('_').next().unwrap();
+    let expression = str_bytes(format!("expr.*{suffix}"));
+    talk.call_it(&expression, "expression");
+    let by = |group: &str, member: &str, expression: &StrBytes, names: &[&StrBytes]| {
+        joining(group, member, names).with_subscribed_topic_regex(Some(expression.clone()))
+    };
+    let both = talk.group("both");
+    talk.call("one", 1, "an expression and names", &by(&both, "one", &expression, &[&other]));
+    await_epoch(talk, &both, 2);
+    talk.call_sorted("one", 1, "both are found", &heartbeat(&both, "one", 1));
+    describe(talk, 1, &both);
+    let shared = talk.group("shared");
+    talk.call("one", 1, "an expression", &by(&shared, "one", &expression, &[]));
+    await_epoch(talk, &shared, 2);
+    talk.call("two", 1, "an expression that is known", &by(&shared, "two", &expression, &[]));
+    describe(talk, 1, &shared);
+    let vain = talk.group("vain");
+    let nothing = str_bytes("finds-nothing-.*");
+    talk.call("one", 1, "an expression that finds nothing", &by(&vain, "one", &nothing, &[]));
+    talk.call("one", 1, "nothing yet", &heartbeat(&vain, "one", 1));
+    describe(talk, 1, &vain);
+}
+
 pub fn two_members_share(talk: &mut Talk) {
     for assignor in ["uniform", "range"] {
         let group = talk.group(&format!("group-{assignor}"));

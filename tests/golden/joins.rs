@@ -361,6 +361,26 @@ pub fn static_members(talk: &mut Talk) {
     }
 }
 
+/// More than anybody has to say of a member.
+pub fn large_metadata(talk: &mut Talk) {
+    for (number, kib) in [900, 2 * 1024, 20 * 1024].into_iter().enumerate() {
+        let group = talk.group(&format!("group-{number}"));
+        let id = member_id(talk, "one", &group);
+        let large = Bytes::from(vec![b'm'; kib * 1024]);
+        let request = join(&group, &id).with_protocol_type(str_bytes("connect"));
+        let request = request.with_protocols(vec![protocol("range", large.clone())]);
+        talk.call("one", 9, &format!("metadata of {kib} KiB"), &request);
+        let request = assign(sync(&group, &id, 1), &[(&id, b"small")]).with_protocol_type(Some(str_bytes("connect")));
+        talk.call("one", 5, &format!("after metadata of {kib} KiB"), &request);
+        talk.call("one", 4, &format!("after metadata of {kib} KiB"), &heartbeat(&group, &id, 1));
+        let group = talk.group(&format!("assignment-{number}"));
+        let id = member_id(talk, "one", &group);
+        talk.call("one", 9, "small metadata", &join(&group, &id));
+        talk.call("one", 5, &format!("assignment of {kib} KiB"), &assign(sync(&group, &id, 1), &[(&id, &large)]));
+        talk.call("one", 4, &format!("after an assignment of {kib} KiB"), &heartbeat(&group, &id, 1));
+    }
+}
+
 /// The metadata of a stable group's members changes.
 pub fn changed_metadata(talk: &mut Talk) {
     let group = talk.group("group");

@@ -1,7 +1,7 @@
 //! Requests whose replies are compared with those of Apache Kafka 4.1, word by word.
 //!
-//! A scenario is a short conversation with a broker; what Kafka said in it is in replies/. `make conformance` has a Kafka
-//! and Tidegate say it anew, and `UPDATE=1 make conformance` keeps what Kafka says.
+//! A scenario is a short conversation with a broker; what Kafka said in it is in replies/. `make conformance` holds it
+//! anew with a Kafka and with Tidegate, and `UPDATE=1 make conformance` keeps what Kafka says.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,6 +27,7 @@ mod rebalances;
 mod records;
 mod reply;
 mod requests;
+mod sessions;
 #[path = "../support/mod.rs"]
 mod support;
 mod talk;
@@ -83,6 +84,7 @@ scenarios! {
     ],
     admin(): [
         metadata,
+        topics_made_by_asking,
         created_topics,
         deleted_topics,
         created_partitions,
@@ -92,6 +94,10 @@ scenarios! {
         changed_configs,
         cluster,
         described_partitions,
+    ],
+    sessions(): [
+        fetch_sessions,
+        sessions_of_deleted_topics,
     ],
     hostile(): [
         headers,
@@ -117,6 +123,7 @@ scenarios! {
         leaves,
         static_members,
         changed_metadata,
+        large_metadata,
     ],
     consumer_groups(ignore = "KIP-848 is not there yet"): [
         a_member_joins_and_leaves,
@@ -125,6 +132,7 @@ scenarios! {
         fencing,
         static_members,
         regular_expressions,
+        expressions_and_names,
         two_members_share,
         a_member_changes_its_mind,
         unknown_topics,
@@ -143,5 +151,7 @@ scenarios! {
         classic_requests_to_a_consumer_group,
         consumer_requests_to_a_classic_group,
         a_static_member_changes_its_protocol,
+        a_rolling_upgrade_and_back,
+        an_empty_group_changes_its_protocol,
     ],
 }

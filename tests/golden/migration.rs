@@ -1,13 +1,13 @@
 //! Both protocols in one group: a group changes from one to the other while members are in it (KIP-848).
 
-use kafka_protocol::messages::{JoinGroupRequest, ListGroupsRequest};
+use kafka_protocol::messages::{JoinGroupRequest, ListGroupsRequest, OffsetFetchRequest};
 
 use crate::{
     consumer_requests::{describe, heartbeat, joining, owned, partitions_of, topic_of},
     requests::{self as classic, assign, assignment, join, leave, protocol, subscription, sync},
     support::{
         StrBytes,
-        offsets::{commit_partition, commit_request, commit_topic},
+        offsets::{commit_partition, commit_request, commit_topic, fetch_group},
         str_bytes,
     },
     talk::Talk,
@@ -87,6 +87,74 @@ pub fn consumer_requests_to_a_classic_group(talk: &mut Talk) {
     talk.call("three", 5, "leaves", &leave(5, &empty, &id));
     talk.call("three", 1, "joins what is empty", &joining(&empty, "three", &[&topic]));
     describe(talk, 1, &empty);
+}
+
+/// Two classic members come back as consumers, one after the other, and then as classic members.
+pub fn a_rolling_upgrade_and_back(talk: &mut Talk) {
+    let group = talk.group("group");
+    let (topic, id) = topic_of(talk, "topic", 4);
+    let reading = |member: &str| reads(&group, member, &topic);
+    let one = stable(talk, "one", reading(""), &topic);
+    let two = classic::member_id_for(talk, "two", &reading(""));
+    talk.send("two", 9, "classic", &reading(&two));
+    classic::await_state(talk, &group, "PreparingRebalance");
+    talk.call_sorted("one", 9, "classic, again", &reading(&one));
+    talk.receive::<JoinGroupRequest>("two");
+    let halves: &[(&str, &[u8])] = &[(&one, &assignment(&topic, &[0, 1])), (&two, &assignment(&topic, &[2, 3]))];
+    talk.call("one", 5, "leads", &assign(sync(&group, &one, 2), halves));
+    talk.call("two", 5, "follows", &sync(&group, &two, 2));
+    // Up.
+    talk.call("two", 5, "leaves", &leave(5, &group, &two));
+    talk.call("one", 4, "after the other left", &classic::heartbeat(&group, &one, 2));
+    talk.call("new two", 1, "comes back as a consumer", &joining(&group, "new two", &[&topic]));
+    describe(talk, 1, &group);
+    talk.call("one", 4, "in a group of both", &classic::heartbeat(&group, &one, 2));
+    let joined = talk.call("one", 9, "in a group of both", &reading(&one));
+    talk.call("one", 5, "in a group of both", &sync(&group, &one, joined.generation_id));
+    talk.call("one", 4, "in a group of both", &classic::heartbeat(&group, &one, joined.generation_id));
+    let given = talk.call("new two", 1, "gets what is free", &heartbeat(&group, "new two", joined.generation_id));
+    let owns =
+        heartbeat(&group, "new two", joined.generation_id).with_topic_partitions(owned(id, &partitions_of(&given)));
+    talk.call("new two", 1, "owns it", &owns);
+    describe(talk, 1, &group);
+    talk.call("one", 5, "leaves", &leave(5, &group, &one));
+    talk.call("new one", 1, "comes back as a consumer", &joining(&group, "new one", &[&topic]));
+    describe(talk, 1, &group);
+    // And down.
+    talk.call("new two", 1, "leaves", &heartbeat(&group, "new two", -1));
+    let told = talk.call("two", 9, "is classic again, without an id", &reading(""));
+    let two = told.member_id.to_string();
+    let joined = talk.call("two", 9, "is classic again", &reading(&two));
+    talk.call("two", 5, "is classic again", &sync(&group, &two, joined.generation_id));
+    describe(talk, 1, &group);
+    talk.call("new one", 1, "leaves", &heartbeat(&group, "new one", -1));
+    talk.call("two", 4, "the last one", &classic::heartbeat(&group, &two, joined.generation_id));
+    let joined = talk.call("two", 9, "the last one", &reading(&two));
+    talk.call("two", 5, "the last one", &sync(&group, &two, joined.generation_id));
+    talk.call("two", 6, "classic again", &classic::describe(&[&group]));
+}
+
+/// What is empty takes the protocol of the next that joins.
+pub fn an_empty_group_changes_its_protocol(talk: &mut Talk) {
+    let group = talk.group("group");
+    let (topic, _) = topic_of(talk, "topic", 2);
+    let commit = commit_request(&group, vec![commit_topic(&topic, vec![commit_partition(0, 5, None)])]);
+    talk.call("one", 1, "join", &joining(&group, "one", &[&topic]));
+    talk.call("one", 1, "leaves", &heartbeat(&group, "one", -1));
+    talk.call("one", 9, "from outside", &commit);
+    talk.call("two", 6, "an empty consumer group", &classic::describe(&[&group]));
+    let id = stable(talk, "two", reads(&group, "", &topic), &topic);
+    describe(talk, 1, &group);
+    talk.call("two", 6, "a classic group now", &classic::describe(&[&group]));
+    talk.call("one", 8, "what was committed", &fetch_all(&group));
+    talk.call("two", 5, "leaves", &leave(5, &group, &id));
+    talk.call("one", 1, "joins the empty classic group", &joining(&group, "one", &[&topic]));
+    describe(talk, 1, &group);
+    talk.call("one", 8, "what was committed", &fetch_all(&group));
+}
+
+fn fetch_all(group: &str) -> OffsetFetchRequest {
+    OffsetFetchRequest::default().with_groups(vec![fetch_group(group, None)])
 }
 
 /// A static member comes back by the other protocol, first one way and then the other.

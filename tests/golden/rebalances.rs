@@ -76,7 +76,7 @@ pub fn a_leave_completes_a_rebalance(talk: &mut Talk) {
 /// One that does not join again in time is removed.
 pub fn a_member_that_does_not_join_again(talk: &mut Talk) {
     let group = talk.group("group");
-    let hasty = |member: &str| join(&group, member).with_rebalance_timeout_ms(1000);
+    let hasty = |member: &str| join(&group, member).with_rebalance_timeout_ms(HASTY_MS);
     let one = joined(talk, "one", &group, hasty(""));
     let two = member_id(talk, "two", &group);
     talk.send("two", 9, "joins", &hasty(&two));
@@ -90,7 +90,8 @@ pub fn a_member_that_does_not_join_again(talk: &mut Talk) {
 /// A static one is kept, though it does not join again in time.
 pub fn a_static_member_that_does_not_join_again(talk: &mut Talk) {
     let group = talk.group("group");
-    let hasty = |member: &str, instance: &str| join_static(&group, member, instance).with_rebalance_timeout_ms(1000);
+    let hasty =
+        |member: &str, instance: &str| join_static(&group, member, instance).with_rebalance_timeout_ms(HASTY_MS);
     let one = joined(talk, "one", &group, hasty("", "one"));
     talk.send("two", 9, "joins", &hasty("", "two"));
     talk.silence("two", SHORT);
@@ -110,7 +111,7 @@ pub fn a_static_member_that_does_not_join_again(talk: &mut Talk) {
 /// A leader that gives no assignments in the rebalance timeout is removed with all who did not ask for theirs.
 pub fn a_leader_that_does_not_assign(talk: &mut Talk) {
     let group = talk.group("group");
-    let hasty = |member: &str| join(&group, member).with_rebalance_timeout_ms(1000);
+    let hasty = |member: &str| join(&group, member).with_rebalance_timeout_ms(HASTY_MS);
     let one = joined(talk, "one", &group, hasty(""));
     let two = member_id(talk, "two", &group);
     talk.send("two", 9, "joins", &hasty(&two));
@@ -167,3 +168,5 @@ fn receive_sorted(talk: &mut Talk, who: &'static str) -> String {
 
 /// Long enough for a reply that should not come.
 const SHORT: Duration = Duration::from_millis(200);
+/// What a busy machine needs for the steps in between, and some more.
+const HASTY_MS: i32 = 2500;

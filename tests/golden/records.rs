@@ -155,13 +155,7 @@ pub fn producer_ids(talk: &mut Talk) {
                 .with_transaction_timeout_ms(timeout)
         };
         let mut call = |step: &str, request: &InitProducerIdRequest| {
-            talk.send("one", version, step, request);
-            talk.receive_with::<InitProducerIdRequest>("one", false, |reply| {
-                // The number itself is the broker's choice.
-                if reply.producer_id.0 >= 0 {
-                    reply.producer_id = ProducerId(4242);
-                }
-            });
+            talk.call("one", version, step, request);
         };
         call("idempotent", &init(None, 60_000));
         call("timeout 0", &init(None, 0));
@@ -206,7 +200,7 @@ pub fn fetches(talk: &mut Talk) {
     batch.base_timestamp = 1_500_000_000_000;
     produce(&mut talk.unrecorded(), &topic, 0, &batch);
     produce(&mut talk.unrecorded(), &topic, 0, &batch);
-    for version in [4, 6, 7, 9, 11, 12, 13, 15, 16, 17, 18] {
+    for version in [4, 7, 11, 12, 13, 18] {
         let of = |name: &str, id: Uuid, partitions: Vec<FetchPartition>| {
             let topic = FetchTopic::default().with_partitions(partitions);
             if version >= 13 { topic.with_topic_id(id) } else { topic.with_topic(topic_name(name)) }
@@ -223,12 +217,7 @@ pub fn fetches(talk: &mut Talk) {
         };
         let one = |partition: FetchPartition| request(vec![of(&topic, id, vec![partition])]);
         let mut fetch = |step: &str, request: &FetchRequest| {
-            talk.send("one", version, step, request);
-            talk.receive_with::<FetchRequest>("one", false, |reply| {
-                if reply.session_id != 0 {
-                    reply.session_id = 4242;
-                }
-            });
+            talk.call("one", version, step, request);
         };
         fetch("from 0", &one(fetch_partition(0, 0)));
         fetch("from the middle of a batch", &one(fetch_partition(0, 3)));
@@ -292,7 +281,7 @@ pub fn list_offsets(talk: &mut Talk) {
         batch.base_timestamp = timestamp;
         produce(&mut talk.unrecorded(), &topic, 0, &batch);
     }
-    for version in 1..=10 {
+    for version in [1, 4, 7, 10] {
         let of = |topic: &str, partitions: Vec<ListOffsetsPartition>| {
             let topic = ListOffsetsTopic::default().with_name(topic_name(topic)).with_partitions(partitions);
             let request = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]);

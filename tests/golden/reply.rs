@@ -1,5 +1,5 @@
-//! A reply as text that is the same each time: one field a line unless a whole struct fits on one, without field types
-//! and empty tags, and with stable names in place of what a broker makes up.
+//! A reply as text that is the same each time: without types and empty tags, and with stable names in place of what a
+//! broker makes up.
 
 use std::fmt::Debug;
 
@@ -92,10 +92,10 @@ impl Node {
         }
     }
 
-    /// Leaves out empty tags and the names of types inside.
+    /// Leaves out what is empty in every reply, and the names of types inside.
     fn tidy(&mut self) {
         let Some((nodes, _)) = &mut self.inside else { return };
-        nodes.retain(|node| node.text != "unknown_tagged_fields: {}");
+        nodes.retain(|node| !matches!(&*node.text, "unknown_tagged_fields: {}" | "throttle_time_ms: 0"));
         for node in nodes {
             node.tidy();
             node.drop_type();
@@ -146,14 +146,25 @@ impl Node {
     fn write(&self, depth: usize, text: &mut String) {
         let indent = "  ".repeat(depth);
         let line = self.one_line();
-        match &self.inside {
-            Some((nodes, end)) if indent.len() + line.len() > WIDTH => {
-                text.push_str(&format!("{indent}{}\n", self.text));
-                nodes.iter().for_each(|node| node.write(depth + 1, text));
-                text.push_str(&format!("{indent}{end}\n"));
+        let Some((nodes, end)) = self.inside.as_ref().filter(|_| indent.len() + line.len() > WIDTH) else {
+            return text.push_str(&format!("{indent}{line}\n"));
+        };
+        text.push_str(&format!("{indent}{}\n", self.text));
+        let mut short = String::new();
+        for node in nodes {
+            let line = node.one_line();
+            let room = WIDTH.saturating_sub(indent.len() + 2);
+            if line.len() > room || short.len() + 2 + line.len() > room {
+                write_line(&mut short, depth + 1, text);
             }
-            _ => text.push_str(&format!("{indent}{line}\n")),
+            if line.len() > room {
+                node.write(depth + 1, text);
+            } else {
+                short = if short.is_empty() { line } else { format!("{short}, {line}") };
+            }
         }
+        write_line(&mut short, depth + 1, text);
+        text.push_str(&format!("{indent}{end}\n"));
     }
 
     fn one_line(&self) -> String {
@@ -164,12 +175,20 @@ impl Node {
     }
 }
 
+fn write_line(line: &mut String, depth: usize, text: &mut String) {
+    if !line.is_empty() {
+        text.push_str(&format!("{}{}\n", "  ".repeat(depth), std::mem::take(line)));
+    }
+}
+
 /// Values that differ from run to run, known by their field or by what they look like.
 fn made_up(text: &str) -> String {
     let Some((field, value)) = text.split_once(": ") else { return text.to_owned() };
     let is_recent = value.parse().is_ok_and(|value: i64| (RECENT_MS..2 * RECENT_MS).contains(&value));
     match field {
         "port" => format!("{field}: <port>"),
+        "session_id" if value != "0" => format!("{field}: <session>"),
+        "producer_id" if !value.starts_with('-') => format!("{field}: <producer>"),
         // DescribeCluster's is no option.
         "cluster_id" if value.starts_with('"') => format!("{field}: <cluster>"),
         _ if is_recent => format!("{field}: <now>"),
