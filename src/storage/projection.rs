@@ -62,13 +62,10 @@ impl Projection {
         self.shards.get(usize::from(index)).map_or(0, |shard| shard.read().version)
     }
 
-    /// Replaces all of shard `index` by `records` at once, unless it has changed since it was at `version`; false then.
+    /// Replaces all of shard `index` by `records`, one a key, at once, unless it has changed since it was at `version`; false then.
     #[must_use]
     pub(super) fn replace(&self, index: u16, version: u64, records: Vec<CoordinatorRecord>) -> bool {
-        let mut fresh = Shard { version: version + 1, ..Shard::default() };
-        for record in records {
-            fresh.apply(record);
-        }
+        let mut fresh = Shard { version: version + 1, ..Shard::of(records) };
         let Some(shard) = self.shards.get(usize::from(index)) else { return true };
         let mut shard = shard.write();
         let unchanged = shard.version == version;
@@ -150,6 +147,25 @@ impl Projection {
 }
 
 impl Shard {
+    /// With one record a key, in any order.
+    fn of(records: Vec<CoordinatorRecord>) -> Self {
+        let mut shard = Self::default();
+        for record in records {
+            let CoordinatorRecord::Offset { group, partition, value: Some(value) } = record else {
+                shard.apply(record);
+                continue;
+            };
+            shard.size.offset_entries += 1;
+            shard.size.offset_bytes += offset_bytes(&partition.topic, &value);
+            let topics = &mut shard.groups.entry(group).or_default().offsets;
+            topics.entry(partition.topic).or_default().add_unordered(partition.partition, value);
+        }
+        for group in shard.groups.values_mut() {
+            group.offsets.values_mut().for_each(Partitions::put_in_order);
+        }
+        shard
+    }
+
     fn apply(&mut self, record: CoordinatorRecord) {
         match record {
             CoordinatorRecord::Offset { group, partition, value } => self.apply_offset(group, partition, value),

@@ -33,17 +33,14 @@ pub(super) fn encode(record: &CoordinatorRecord) -> Result<JournalRecord, Storag
 /// The changes that set keys to values, as a journal replays them.
 pub(super) fn decode(entries: Vec<(Bytes, Bytes)>) -> Result<Vec<CoordinatorRecord>, StorageError> {
     let mut decoder = Decoder::default();
-    let decoded = entries.into_iter().map(|(key, value)| {
-        let shown = key.clone();
-        decoder.decode(key, value).map_err(|error| corrupt(&shown, &error))
-    });
+    let decoded =
+        entries.into_iter().map(|(key, value)| decoder.decode(&key, &value).map_err(|error| corrupt(&key, &error)));
     decoded.collect()
 }
 
 /// The group that a journal record's key is about.
 pub(super) fn group_of(key: &Bytes) -> Result<Arc<str>, StorageError> {
-    let mut left = key.clone();
-    Decoder::default().kind_and_group(&mut left).map(|(_, group)| group).map_err(|error| corrupt(key, &error))
+    Decoder::default().kind_and_group(&mut &key[..]).map(|(_, group)| group).map_err(|error| corrupt(key, &error))
 }
 
 /// What a journal record's key is about: a group's offset of a partition, or a group.
@@ -69,12 +66,12 @@ struct Decoder {
 
 impl Decoder {
     /// The change that sets `key` to `value`.
-    fn decode(&mut self, mut key: Bytes, value: Bytes) -> Result<CoordinatorRecord, DecodeError> {
+    fn decode(&mut self, mut key: &[u8], value: &[u8]) -> Result<CoordinatorRecord, DecodeError> {
         let (kind, group) = self.kind_and_group(&mut key)?;
         match kind {
             KIND_OFFSET => {
                 let partition = key.try_get_i32().map_err(|_| DecodeError::Key)?;
-                let partition = TopicPartition { topic: self.string(&key)?, partition };
+                let partition = TopicPartition { topic: self.string(key)?, partition };
                 let value = self.offset(value)?;
                 Ok(CoordinatorRecord::Offset { group, partition, value: Some(value) })
             }
@@ -87,16 +84,15 @@ impl Decoder {
     }
 
     /// Takes what keys of all kinds begin with.
-    fn kind_and_group(&mut self, key: &mut Bytes) -> Result<(u8, GroupId), DecodeError> {
+    fn kind_and_group(&mut self, key: &mut &[u8]) -> Result<(u8, GroupId), DecodeError> {
         let kind = key.try_get_u8().map_err(|_| DecodeError::Key)?;
         let group_bytes = key.try_get_u32().map_err(|_| DecodeError::Key)? as usize;
-        if group_bytes > key.len() {
-            return Err(DecodeError::Key);
-        }
-        Ok((kind, self.string(&key.split_to(group_bytes))?))
+        let (group, rest) = key.split_at_checked(group_bytes).ok_or(DecodeError::Key)?;
+        *key = rest;
+        Ok((kind, self.string(group)?))
     }
 
-    fn offset(&mut self, mut value: Bytes) -> Result<OffsetMetadata, DecodeError> {
+    fn offset(&mut self, mut value: &[u8]) -> Result<OffsetMetadata, DecodeError> {
         if value.try_get_u8().map_err(|_| DecodeError::Value)? != VERSION_OFFSET {
             return Err(DecodeError::Version);
         }
@@ -112,7 +108,7 @@ impl Decoder {
             return Err(DecodeError::Version);
         }
         value.advance(RESERVED_BYTES);
-        let metadata = self.string(&value)?;
+        let metadata = self.string(value)?;
         Ok(OffsetMetadata { offset, leader_epoch, metadata, commit_timestamp_ms, expire_timestamp_ms, topic_id })
     }
 
@@ -196,12 +192,11 @@ fn encode_group(value: &GroupMetadata) -> Result<Bytes, StorageError> {
     }
 }
 
-fn decode_group(group: &GroupId, mut value: Bytes) -> Result<GroupMetadata, DecodeError> {
+fn decode_group(group: &GroupId, mut value: &[u8]) -> Result<GroupMetadata, DecodeError> {
     if value.try_get_u8().map_err(|_| DecodeError::Value)? != VERSION_GROUP {
         return Err(DecodeError::Version);
     }
-    let decoded: GroupMetadata =
-        serde_json::from_slice(&value).map_err(|error| DecodeError::Json(error.to_string()))?;
+    let decoded: GroupMetadata = serde_json::from_slice(value).map_err(|error| DecodeError::Json(error.to_string()))?;
     if decoded.group_id == *group { Ok(decoded) } else { Err(DecodeError::OtherGroup) }
 }
 
@@ -227,7 +222,7 @@ mod tests {
     use crate::model::{GroupState, MemberMetadata, group::Base64Bytes};
 
     fn decode(record: JournalRecord) -> Result<CoordinatorRecord, DecodeError> {
-        Decoder::default().decode(record.key, record.value.unwrap_or_default())
+        Decoder::default().decode(&record.key, &record.value.unwrap_or_default())
     }
 
     fn group(id: &str) -> GroupMetadata {
@@ -274,7 +269,7 @@ mod tests {
         fn no_bytes_make_decoding_panic(key: Vec<u8>, value: Vec<u8>, kind in 0..4u8, version in 0..3u8) {
             let key = [vec![kind, 0, 0, 0], key].concat();
             let value = [vec![version], value].concat();
-            let _ = Decoder::default().decode(key.into(), value.into());
+            let _ = Decoder::default().decode(&key, &value);
         }
     }
 

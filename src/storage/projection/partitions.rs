@@ -44,6 +44,24 @@ impl Partitions {
         }
     }
 
+    /// Adds one that is not there yet without looking where it belongs; [`put_in_order`](Self::put_in_order) must follow.
+    pub(super) fn add_unordered(&mut self, partition: i32, value: OffsetMetadata) {
+        match self {
+            Self::Few(few) => few.push((partition, value)),
+            Self::Many(many) => _ = many.insert(partition, value),
+        }
+    }
+
+    pub(super) fn put_in_order(&mut self) {
+        let Self::Few(few) = self else { return };
+        if few.len() > FEW_MAX {
+            *self = Self::Many(std::mem::take(few).into_iter().collect());
+        } else {
+            few.sort_unstable_by_key(|(partition, _)| *partition);
+            few.shrink_to_fit();
+        }
+    }
+
     pub(super) fn remove(&mut self, partition: i32) -> Option<OffsetMetadata> {
         match self {
             Self::Few(few) => position(few, partition).ok().map(|at| few.remove(at).1),
@@ -83,6 +101,23 @@ const FEW_MAX: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_added_without_order_is_in_order_afterwards() {
+        for count in [0, 1, 700, 3000] {
+            let mut numbers: Vec<i32> = (0..count).collect();
+            fastrand::shuffle(&mut numbers);
+            let mut partitions = Partitions::default();
+            for number in numbers {
+                partitions.add_unordered(number, OffsetMetadata::at(number.into()));
+            }
+            partitions.put_in_order();
+            let mut visited = Vec::new();
+            partitions.for_each(|partition, value| visited.push((partition, value.offset)));
+            assert_eq!(visited, (0..count).map(|number| (number, number.into())).collect::<Vec<_>>());
+            assert_eq!(matches!(partitions, Partitions::Many(_)), count == 3000);
+        }
+    }
 
     #[test]
     fn few_and_many_are_as_a_map() {
