@@ -45,7 +45,7 @@ pub(super) fn group_of(key: &Bytes) -> Result<Arc<str>, StorageError> {
 
 /// What a journal record's key is about: a group's offset of a partition, or a group.
 pub(super) fn subject_of(key: &Bytes) -> Result<(Arc<str>, Option<TopicPartition>), StorageError> {
-    let mut left = key.clone();
+    let mut left = &key[..];
     let mut subject = || {
         let mut decoder = Decoder::default();
         let (kind, group) = decoder.kind_and_group(&mut left)?;
@@ -53,7 +53,7 @@ pub(super) fn subject_of(key: &Bytes) -> Result<(Arc<str>, Option<TopicPartition
             return Ok((group, None));
         }
         let partition = left.try_get_i32().map_err(|_| DecodeError::Key)?;
-        Ok((group, Some(TopicPartition { topic: decoder.string(&left)?, partition })))
+        Ok((group, Some(TopicPartition { topic: decoder.string(left)?, partition })))
     };
     subject().map_err(|error| corrupt(key, &error))
 }

@@ -125,7 +125,7 @@ scenarios! {
         changed_metadata,
         large_metadata,
     ],
-    consumer_groups(ignore = "KIP-848 is not there yet"): [
+    consumer_groups(): [
         a_member_joins_and_leaves,
         member_ids,
         wrong_heartbeats,
@@ -140,14 +140,14 @@ scenarios! {
         offsets_of_members,
         offsets_from_outside,
     ],
-    assignments(ignore = "KIP-848 is not there yet"): [
+    assignments(): [
         assignors,
         votes,
         a_member_that_does_not_revoke,
         a_lost_reply,
         a_topic_changes,
     ],
-    migration(ignore = "KIP-848 is not there yet"): [
+    migration(): [
         classic_requests_to_a_consumer_group,
         consumer_requests_to_a_classic_group,
         a_static_member_changes_its_protocol,

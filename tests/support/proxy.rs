@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
     thread,
     time::Duration,
 };
@@ -59,29 +59,40 @@ fn serve(client: TcpStream, target: SocketAddr, fault: &Arc<Mutex<Fault>>) {
     let Ok(server) = TcpStream::connect(target) else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (requests, answers) = (pair(&client, &server), pair(&server, &client));
-    let there = Arc::clone(fault);
-    let upward = thread::spawn(move || pass(requests, |bytes, from| request(bytes, from, *there.lock().unwrap())));
-    let back = Arc::clone(fault);
-    pass(answers, |bytes, _| answer(bytes, *back.lock().unwrap()));
-    let _ = upward.join();
+    let ended = Arc::new((Mutex::new(false), Condvar::new()));
+    let directions = [
+        (requests, request as fn(&[u8], &mut TcpStream, Fault) -> (usize, bool)),
+        (answers, answer as fn(&[u8], &mut TcpStream, Fault) -> (usize, bool)),
+    ];
+    for (streams, judge) in directions {
+        let (fault, ended) = (Arc::clone(fault), Arc::clone(&ended));
+        thread::spawn(move || {
+            pass(streams, |bytes, from| judge(bytes, from, *fault.lock().unwrap()));
+            *ended.0.lock().unwrap() = true;
+            ended.1.notify_all();
+        });
+    }
+    drop(ended.1.wait_while(ended.0.lock().unwrap(), |ended| !*ended));
+    let _ = client.shutdown(Shutdown::Both);
+    // The filer hears of the end later, as with a network that breaks.
+    thread::sleep(PARTITION);
+    let _ = server.shutdown(Shutdown::Both);
 }
 
 fn pair(from: &TcpStream, to: &TcpStream) -> (TcpStream, TcpStream) {
     (from.try_clone().unwrap(), to.try_clone().unwrap())
 }
 
-/// What is passed on of some bytes, and whether the connection goes on.
+/// Passes on what `judge` says of each stretch of bytes, and ends when it says so.
 fn pass(streams: (TcpStream, TcpStream), judge: impl Fn(&[u8], &mut TcpStream) -> (usize, bool)) {
     let (mut from, mut to) = streams;
     let mut buffer = vec![0; 64 << 10];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         let (passed, goes_on) = judge(&buffer[..count], &mut from);
         if to.write_all(&buffer[..passed]).is_err() || !goes_on {
-            break;
+            return;
         }
     }
-    // Both directions: a half-open connection is not what these faults are about.
-    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
 }
 
 fn request(bytes: &[u8], from: &mut TcpStream, fault: Fault) -> (usize, bool) {
@@ -96,7 +107,7 @@ fn request(bytes: &[u8], from: &mut TcpStream, fault: Fault) -> (usize, bool) {
     }
 }
 
-fn answer(bytes: &[u8], fault: Fault) -> (usize, bool) {
+fn answer(bytes: &[u8], _from: &mut TcpStream, fault: Fault) -> (usize, bool) {
     match fault {
         Fault::None | Fault::Status(_) | Fault::RequestCut => (bytes.len(), true),
         Fault::Slow(delay) => {
@@ -107,3 +118,6 @@ fn answer(bytes: &[u8], fault: Fault) -> (usize, bool) {
         Fault::AnswerCut => (bytes.len() / 2, false),
     }
 }
+
+/// Longer than the filer works on a request.
+const PARTITION: Duration = Duration::from_millis(300);
