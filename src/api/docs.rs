@@ -66,7 +66,7 @@ reason is said here.
 - A member of the consumer protocol that joins with epoch 0 while its group still knows it is let in at once; Kafka 4.1 answers
   FENCED_MEMBER_EPOCH, or UNRELEASED_INSTANCE_ID, until the session has run out (KAFKA-19233).
 - Subscriptions by regular expression are resolved at the heartbeat; Kafka does so in the background, and the answer to the first
-  heartbeat has no partitions. Expressions may take 256 KiB when compiled.
+  heartbeat has no partitions. Expressions may take 256 KiB when compiled. What is wrong with an expression is said in words of our own.
 - Groups have no configs of their own (`consumer.session.timeout.ms`, `consumer.heartbeat.interval.ms`): the broker's hold for all.
 - Frames other than Produce are limited to 16 MiB; Metadata, DescribeConfigs, DescribeGroups,
   ConsumerGroupDescribe and FindCoordinator to 2 MiB.
@@ -74,7 +74,7 @@ reason is said here.
 - Where Kafka says UNKNOWN_SERVER_ERROR: Fetch takes negative limits as 0 and unknown isolation levels as
   read_uncommitted; Produce refuses an unknown codec with UNSUPPORTED_COMPRESSION_TYPE and what does not decompress with
   INVALID_RECORD; an unknown operation of IncrementalAlterConfigs is an INVALID_REQUEST; Metadata of no name and no id
-  says UNKNOWN_TOPIC_ID, and DescribeTopicPartitions of an empty name INVALID_TOPIC_EXCEPTION.
+  says UNKNOWN_TOPIC_ID, and DescribeTopicPartitions of an empty name INVALID_TOPIC_EXCEPTION. OffsetFetch with an epoch and without a member says UNKNOWN_MEMBER_ID.
 - Produce refuses bytes behind a batch, which Kafka drops, and a negative producer epoch with INVALID_RECORD, in Kafka
   INVALID_PRODUCER_EPOCH. Its errors carry messages of our own, and the record at fault, but no log start offset; a
   batch that was there before carries no time.

@@ -10,7 +10,7 @@ use kafka_protocol::messages::{
 use uuid::Uuid;
 
 use crate::{
-    consumer_requests::{await_epoch, describe, heartbeat, joining, owned, partitions_of, topic_of},
+    consumer_requests::{describe, heartbeat, joining, owned, partitions_of, topic_of},
     requests::{join, joined},
     support::{
         StrBytes, eventually,
@@ -66,7 +66,10 @@ pub fn wrong_heartbeats(talk: &mut Talk) {
     let good = joining(&group, "member", &[&topic]);
     for version in [0, 1] {
         let mut join = |step: &str, request: ConsumerGroupHeartbeatRequest| {
-            talk.call("one", version, step, &request);
+            let reply = talk.call("one", version, step, &request);
+            if reply.member_epoch > 0 {
+                talk.call("one", version, "leaves again", &heartbeat(&request.group_id, &request.member_id, -1));
+            }
         };
         join("empty group id", joining("", "member", &[&topic]));
         join("blank group id", joining(" ", "member", &[&topic]));
@@ -93,6 +96,7 @@ pub fn wrong_heartbeats(talk: &mut Talk) {
         good.clone().with_subscribed_topic_names(None).with_subscribed_topic_regex(regex.map(str_bytes))
     };
     talk.call("one", 1, "empty regular expression and no names", &regex(Some("")));
+    talk.call("one", 1, "leaves again", &heartbeat(&group, "member", -1));
     talk.call("one", 1, "invalid regular expression", &regex(Some("[")));
     let after = talk.group("after");
     talk.call("one", 1, "empty list of topics", &joining(&after, "member", &[]));
@@ -159,57 +163,6 @@ pub fn static_members(talk: &mut Talk) {
     describe(talk, 1, &group);
 }
 
-pub fn regular_expressions(talk: &mut Talk) {
-    let group = talk.group("group");
-    let (topic, id) = topic_of(talk, "expressed-topic", 2);
-    let expression = str_bytes(format!("expressed-t.*{}", topic.rsplit('_').next().unwrap()));
-    let join = joining(&group, "one", &[])
-        .with_subscribed_topic_names(None)
-        .with_subscribed_topic_regex(Some(expression.clone()));
-    talk.call_it(&expression, "expression");
-    talk.call("one", 1, "join", &join);
-    await_epoch(talk, &group, 2);
-    talk.call("one", 1, "the topic was found", &heartbeat(&group, "one", 1));
-    talk.call("one", 1, "owns it", &heartbeat(&group, "one", 2).with_topic_partitions(owned(id, &[0, 1])));
-    describe(talk, 1, &group);
-    let said = |names: Option<Vec<TopicName>>, regex: Option<StrBytes>, epoch| {
-        heartbeat(&group, "one", epoch).with_subscribed_topic_names(names).with_subscribed_topic_regex(regex)
-    };
-    talk.call("one", 1, "the same again", &said(None, Some(expression.clone()), 2));
-    talk.call("one", 1, "invalid later", &said(None, Some(str_bytes("(")), 2));
-    talk.call("one", 1, "names besides", &said(Some(vec![TopicName(topic)]), None, 2));
-    talk.call("one", 1, "no expression any more", &said(None, Some(str_bytes("")), 3));
-    talk.call("one", 1, "nothing new", &heartbeat(&group, "one", 3));
-    describe(talk, 1, &group);
-}
-
-/// A member that gives an expression and names, two with one expression, and one whose expression finds nothing.
-pub fn expressions_and_names(talk: &mut Talk) {
-    let (topic, _) = topic_of(talk, "expressed", 2);
-    let (other, _) = topic_of(talk, "named", 1);
-    let suffix = topic.rsplit('_').next().unwrap();
-    let expression = str_bytes(format!("expr.*{suffix}"));
-    talk.call_it(&expression, "expression");
-    let by = |group: &str, member: &str, expression: &StrBytes, names: &[&StrBytes]| {
-        joining(group, member, names).with_subscribed_topic_regex(Some(expression.clone()))
-    };
-    let both = talk.group("both");
-    talk.call("one", 1, "an expression and names", &by(&both, "one", &expression, &[&other]));
-    await_epoch(talk, &both, 2);
-    talk.call_sorted("one", 1, "both are found", &heartbeat(&both, "one", 1));
-    describe(talk, 1, &both);
-    let shared = talk.group("shared");
-    talk.call("one", 1, "an expression", &by(&shared, "one", &expression, &[]));
-    await_epoch(talk, &shared, 2);
-    talk.call("two", 1, "an expression that is known", &by(&shared, "two", &expression, &[]));
-    describe(talk, 1, &shared);
-    let vain = talk.group("vain");
-    let nothing = str_bytes("finds-nothing-.*");
-    talk.call("one", 1, "an expression that finds nothing", &by(&vain, "one", &nothing, &[]));
-    talk.call("one", 1, "nothing yet", &heartbeat(&vain, "one", 1));
-    describe(talk, 1, &vain);
-}
-
 pub fn two_members_share(talk: &mut Talk) {
     for assignor in ["uniform", "range"] {
         let group = talk.group(&format!("group-{assignor}"));
@@ -238,9 +191,10 @@ pub fn two_members_share(talk: &mut Talk) {
         talk.call("one", 1, "owns what it is told", &owns("one", 2, &partitions_of(&told)));
         talk.call("three", 1, "heartbeat", &heartbeat(&group, "three", 3));
         describe(talk, 1, &group);
+        // Who of two gets which of two partitions is by chance in Kafka: both go.
         talk.call("one", 1, "leaves", &heartbeat(&group, "one", -1));
-        talk.call("two", 1, "heartbeat", &heartbeat(&group, "two", 3));
-        talk.call("three", 1, "heartbeat", &heartbeat(&group, "three", 3));
+        talk.call("three", 1, "leaves", &heartbeat(&group, "three", -1));
+        talk.call("two", 1, "gets all", &heartbeat(&group, "two", 3));
         describe(talk, 1, &group);
     }
 }

@@ -98,6 +98,10 @@ pub const KNOWN: &[Difference] = known! {
     "Names that such a request repeats are answered once": {
         "listing/coordinators": [("of several, one of them twice and one empty", "", "error_code: 0")],
         "listing/descriptions": [("one twice", "", "error_code: 0")],
+        "consumer_groups/descriptions": [
+            ("ConsumerGroupDescribe 0: several", "", "error_code: 0"),
+            ("ConsumerGroupDescribe 1: several", "", "error_code: 0"),
+        ],
         "admin/described_configs": [("a topic twice", "", "error_code: 0")],
     }
     "OffsetCommit answers a repeated topic in one piece": {
@@ -173,5 +177,16 @@ pub const KNOWN: &[Difference] = known! {
     }
     "A cursor behind all topics that DescribeTopicPartitions was asked for ends the pages": {
         "admin/described_partitions": [("from another topic", "", "topics: []")],
+    }
+    "A member of the consumer protocol that joins with epoch 0 while its group still knows it is let in at once": {
+        "assignments/a_lost_reply": [("joins anew", "", "error_code: 0")],
+    }
+    "OffsetFetch with an epoch and without a member says UNKNOWN_MEMBER_ID": {
+        "consumer_groups/offsets_of_members": [("no member, but an epoch", "error_code: -1", "error_code: 25")],
+    }
+    "What is wrong with an expression is said in words of our own": {
+        "consumer_groups/wrong_heartbeats": [
+            ("invalid regular expression", "missing closing ]", "unclosed character class"),
+        ],
     }
 };

@@ -131,8 +131,6 @@ scenarios! {
         wrong_heartbeats,
         fencing,
         static_members,
-        regular_expressions,
-        expressions_and_names,
         two_members_share,
         a_member_changes_its_mind,
         unknown_topics,

@@ -77,8 +77,11 @@ impl ConsumerGroup {
         if is_settled && replaces.is_none() && known.as_deref() == Some(&member) {
             return Ok(());
         }
-        let differs = |known: &Arc<ConsumerMember>| known.topics != member.topics || known.regex != member.regex;
-        let subscribes_anew = known.as_ref().is_none_or(differs);
+        // Who joins and wants nothing makes nobody wait.
+        let subscribes_anew = match &known {
+            Some(known) => known.topics != member.topics || known.regex != member.regex,
+            None => !member.topics.is_empty() || !member.regex.is_empty(),
+        };
         let mut data = self.data.clone();
         if let Some(replaced) = &replaces {
             data.members.remove(replaced);
