@@ -102,7 +102,7 @@ fn existing<'a>(topic: Option<&'a Arc<Topic>>, partition: &TopicPartition) -> Op
     topic.filter(|topic| topic.has_partition(partition.partition))
 }
 
-fn is_of_another(topic: &Topic, value: &OffsetMetadata) -> bool {
+pub(super) fn is_of_another(topic: &Topic, value: &OffsetMetadata) -> bool {
     !value.topic_id.is_nil() && value.topic_id != topic.id
 }
 

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    catalog::Snapshot,
+    catalog::{Snapshot, Topic},
     coordinator::ConsumerGroupState,
     model::{GroupId, GroupState, OffsetMetadata, TopicName, TopicPartition},
 };
 
-use super::Broker;
+use super::{Broker, groups::is_of_another};
 
 impl Broker {
     /// Called when metrics are read. `backend` labels the stored sizes.
@@ -85,7 +85,8 @@ impl Broker {
     ) -> BTreeMap<TopicName, u64> {
         let mut lags = BTreeMap::new();
         for (TopicPartition { topic: name, partition }, committed) in offsets {
-            let Some(topic) = snapshot.topic(&name).filter(|topic| topic.has_partition(partition)) else { continue };
+            let is_of = |topic: &&Arc<Topic>| topic.has_partition(partition) && !is_of_another(topic, &committed);
+            let Some(topic) = snapshot.topic(&name).filter(is_of) else { continue };
             let end = self.logs.if_open(topic.id, partition).map_or(0, |log| log.offsets().high_watermark);
             *lags.entry(name).or_default() += u64::try_from(end.saturating_sub(committed.offset)).unwrap_or(0);
         }

@@ -69,13 +69,12 @@ impl CachedStorage {
         F: Future<Output = Result<(), StorageError>> + Send + 'static,
     {
         let cache = Arc::clone(&self.cache);
-        let claims: Vec<_> =
-            changes.into_iter().map(|(group, change)| (cache.stripe(&group).claim(&group), group, change)).collect();
+        changes.iter().for_each(|(group, _)| cache.stripe(group).claim(group));
         let to_the_end = async move {
             let outcome = write.await;
-            for (claim, group, change) in claims {
+            for (group, change) in changes {
                 match outcome {
-                    Ok(()) => cache.stripe(&group).settle(claim, group, change),
+                    Ok(()) => cache.stripe(&group).settle(group, change),
                     // Nobody knows what is stored; the claim stands until a reload has told.
                     Err(_) => cache.stripe(&group).leave(group),
                 }

@@ -310,6 +310,16 @@ fn offset_bytes(topic: &TopicName, value: &OffsetMetadata) -> u64 {
 }
 
 fn group_bytes(value: &GroupMetadata) -> u64 {
+    let consumers = value.consumer.iter().flat_map(|consumer| &consumer.members);
+    let consumers = consumers.map(|(member_id, member)| {
+        let partitions = member.held().count() + member.target.len();
+        size_of_val(&**member)
+            + member_id.len()
+            + member.client_id.len()
+            + member.client_host.len()
+            + member.topics.iter().map(|topic| topic.len()).sum::<usize>()
+            + partitions * size_of::<i32>()
+    });
     let members = value.members.iter().map(|member| {
         let protocols = member.protocols.iter().map(|(name, metadata)| name.len() + metadata.0.len());
         size_of_val(member)
@@ -320,5 +330,5 @@ fn group_bytes(value: &GroupMetadata) -> u64 {
             + protocols.sum::<usize>()
             + member.assignment.0.len()
     });
-    (size_of::<GroupMetadata>() + value.group_id.len() + members.sum::<usize>()) as u64
+    (size_of::<GroupMetadata>() + value.group_id.len() + members.sum::<usize>() + consumers.sum::<usize>()) as u64
 }

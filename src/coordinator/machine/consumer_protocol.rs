@@ -39,15 +39,24 @@ impl Subscription {
     }
 }
 
-/// The partitions of a `ConsumerProtocolAssignment`, whose versions are all the same; none when the bytes are something else.
-/// No bytes at all are no partitions.
-pub(super) fn parse_assignment(assignment: &[u8]) -> Option<Vec<(String, Vec<i32>)>> {
-    if assignment.is_empty() {
-        return Some(Vec::new());
+/// `ConsumerProtocolAssignment`, whose versions are all the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Assignment {
+    pub partitions: Vec<(String, Vec<i32>)>,
+    /// The assignor tells its members more than partitions.
+    pub has_user_data: bool,
+}
+
+impl Assignment {
+    /// None when the bytes are something else. No bytes at all are no partitions.
+    pub fn parse(assignment: &[u8]) -> Option<Self> {
+        if assignment.is_empty() {
+            return Some(Self::default());
+        }
+        let mut reader = Reader(assignment);
+        reader.version()?;
+        Some(Self { partitions: reader.partitions()?, has_user_data: reader.nullable_bytes()? > 0 })
     }
-    let mut reader = Reader(assignment);
-    reader.version()?;
-    reader.partitions()
 }
 
 /// A `ConsumerProtocolAssignment` without user data.
@@ -113,10 +122,11 @@ impl Reader<'_> {
         }
     }
 
-    fn nullable_bytes(&mut self) -> Option<()> {
+    /// How many there are.
+    fn nullable_bytes(&mut self) -> Option<usize> {
         match self.i32()? {
-            NULL => Some(()),
-            length => self.take(usize::try_from(length).ok()?).map(drop),
+            NULL => Some(0),
+            length => self.take(usize::try_from(length).ok()?).map(<[u8]>::len),
         }
     }
 
@@ -200,12 +210,12 @@ mod tests {
             let bytes = encode_assignment(1, topics.iter().map(|(name, partitions)| (name.as_str(), partitions)));
             let expected: Vec<(String, Vec<i32>)> =
                 topics.into_iter().map(|(name, partitions)| (name, partitions.into_iter().collect())).collect();
-            prop_assert_eq!(parse_assignment(&bytes), Some(expected));
+            prop_assert_eq!(Assignment::parse(&bytes), Some(Assignment { partitions: expected, has_user_data: false }));
         }
 
         #[test]
         fn no_bytes_make_parsing_panic(bytes: Vec<u8>) {
-            let _ = (Subscription::parse(&bytes), parse_assignment(&bytes));
+            let _ = (Subscription::parse(&bytes), Assignment::parse(&bytes));
         }
     }
 }

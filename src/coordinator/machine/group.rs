@@ -42,6 +42,8 @@ pub(super) struct Group {
     pub new_member_added: bool,
     pub join_timer: Timer,
     pub sync_timer: Timer,
+    /// The stored state is one in the middle of a rebalance: it is to begin again.
+    pub is_rebalance_due: bool,
     /// A record of the group was written.
     pub stored: bool,
     /// There are, or were, offsets of the group.
@@ -87,6 +89,7 @@ impl Group {
             new_member_added: false,
             join_timer: Timer::default(),
             sync_timer: Timer::default(),
+            is_rebalance_due: false,
             stored: false,
             has_offsets: false,
             awaiting_join: 0,
@@ -116,6 +119,7 @@ impl Group {
             GroupState::CompletingRebalance => GroupState::CompletingRebalance,
             _ => GroupState::Stable,
         };
+        self.is_rebalance_due = value.state == GroupState::PreparingRebalance && !value.members.is_empty();
         self.state_timestamp_ms = value.state_timestamp_ms;
         self.protocol_type.clone_from(&value.protocol_type);
         self.protocol.clone_from(&value.protocol);

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{
-    AnyGroup, Assignor, CommitRequest, ConsumerHeartbeatReply, ConsumerHeartbeatRequest, DeleteOffsetsRequest,
+    AnyGroup, Assignor, CommitRequest, ConsumerHeartbeatReply, ConsumerHeartbeatRequest, Cx, DeleteOffsetsRequest,
     DescribedConsumerGroup, Entry, GroupError, HeartbeatRequest, JoinError, JoinReply, JoinRequest, LeaveRequest,
     LeavingMember, LeftMember, Machine, Notice, Now, Output, PartitionResults, Refusal, Reply, Request, SyncRequest,
     TimerKey, Token, consumer, consumer::ConsumerGroup, group::Group, join,
 };
-use crate::model::{CoordinatorRecord, GroupId, GroupMetadata, GroupState, OffsetMetadata, TopicPartition, Topics};
+use crate::model::{CoordinatorRecord, GroupId, GroupState, OffsetMetadata, TopicPartition, Topics};
 
 impl Machine {
     pub(super) fn request(&mut self, token: Token, request: Request, now: Now, out: &mut Output) {
@@ -62,10 +62,13 @@ impl Machine {
         }
         match self.groups.get_mut(&group_id) {
             Some(AnyGroup::Consumer(group)) if !group.is_empty() => {
+                let replaces_modern = group.has_modern_instance(request.group_instance_id.as_deref());
                 let joined =
                     self.with_consumer(&group_id, now, out, |group, cx| group.join_classic(request, uuid, topics, cx));
-                // A static member that takes the place of the last one of the consumer protocol.
-                self.downgrade(&group_id, &[], now, out);
+                // A static member took the place of perhaps the last one of the consumer protocol.
+                if replaces_modern && matches!(joined, Some(Ok(_))) {
+                    self.downgrade(&group_id, &[], now, out);
+                }
                 return joined;
             }
             // Nothing is stored yet: should the gateway end now, the group is an empty one of the other protocol again.
@@ -161,12 +164,12 @@ impl Machine {
             self.remove_members(&group_id, leaving.as_slice(), "left", now, out);
             return Ok(reply);
         }
-        if request.member_epoch == 0 {
-            self.make_consumer_group(&group_id, topics, now, out)?;
-        }
         // Only members of version 0 come without an id.
         let member_id =
             if request.member_id.is_empty() { Arc::from(uuid.to_string()) } else { Arc::clone(&request.member_id) };
+        if request.member_epoch == 0 && !matches!(self.groups.get(&group_id), Some(AnyGroup::Consumer(_))) {
+            return self.found_consumer_group(member_id, request, topics, now, out);
+        }
         let beat = self.with_consumer(&group_id, now, out, |group, cx| group.heartbeat(member_id, request, topics, cx));
         beat.unwrap_or_else(|| Err(self.not_a_consumer_group(&group_id)))
     }
@@ -186,35 +189,37 @@ impl Machine {
         }
     }
 
-    /// Sees to it that the group is one of the consumer protocol, by making or changing it, if that can be.
-    fn make_consumer_group(
+    /// A member joins a group that is not one of the consumer protocol yet: it becomes one if the member is taken, and stays
+    /// what it is if not.
+    fn found_consumer_group(
         &mut self,
-        group_id: &GroupId,
+        member_id: Arc<str>,
+        request: ConsumerHeartbeatRequest,
         topics: &dyn Topics,
         now: Now,
         out: &mut Output,
-    ) -> Result<(), Refusal> {
-        let group = match self.groups.get_mut(group_id) {
-            Some(AnyGroup::Consumer(_)) => return Ok(()),
-            Some(AnyGroup::Classic(group)) => group,
-            None => {
-                let group = AnyGroup::Consumer(ConsumerGroup::new(Arc::clone(group_id)));
-                self.groups.insert(Arc::clone(group_id), group);
-                return Ok(());
+    ) -> Result<ConsumerHeartbeatReply, Refusal> {
+        let group_id = Arc::clone(&request.group_id);
+        let mut founded = ConsumerGroup::new(Arc::clone(&group_id));
+        let mut is_upgrade = false;
+        if let Some(AnyGroup::Classic(group)) = self.groups.get(&group_id) {
+            founded = founded.in_place_of(group.stored, group.has_offsets);
+            is_upgrade = group.state != GroupState::Empty;
+            if is_upgrade {
+                let (epoch, data) = consumer::upgraded(group, topics, &self.config)?;
+                founded.replay(epoch, &data, &mut self.timers);
             }
-        };
-        if group.state == GroupState::Empty {
-            let (stored, has_offsets) = (group.stored, group.has_offsets);
-            self.drop_group(group_id);
-            let group = ConsumerGroup::new(Arc::clone(group_id)).in_place_of(stored, has_offsets);
-            self.groups.insert(Arc::clone(group_id), AnyGroup::Consumer(group));
-            return Ok(());
         }
-        let (epoch, data) = consumer::upgraded(group, topics, &self.config)?;
-        self.with_classic(group_id, now, out, |group, cx| group.interrupt(cx));
-        let upgraded = GroupMetadata::of_consumers(group_id, epoch, data, now.wall_ms);
-        self.change_protocol(upgraded, "consumer", now, out);
-        Ok(())
+        let mut cx = Cx { config: &self.config, timers: &mut self.timers, out, now };
+        let reply = founded.heartbeat(member_id, request, topics, &mut cx)?;
+        founded.resume(&mut cx);
+        self.with_classic(&group_id, now, out, |group, cx| group.interrupt(cx));
+        self.drop_group(&group_id);
+        if is_upgrade {
+            out.notices.push(Notice::ProtocolChanged { group: Arc::clone(&group_id), to: "consumer" });
+        }
+        self.groups.insert(group_id, AnyGroup::Consumer(founded));
+        Ok(reply)
     }
 
     /// Removes members of a group of the consumer protocol, which may leave a classic group.
@@ -229,20 +234,12 @@ impl Machine {
         if member_ids.is_empty() {
             return;
         }
-        let is_classic_then = self.downgrade(group_id, member_ids, now, out);
-        self.with_consumer(group_id, now, out, |group, cx| group.remove_members(member_ids, cx));
-        if let Some(AnyGroup::Consumer(group)) = self.groups.get(group_id) {
-            let (group, generation) = (Arc::clone(group_id), group.epoch);
-            out.notices.push(Notice::RebalanceStarted { group, generation, reason: "members left" });
+        if !self.downgrade(group_id, member_ids, now, out) {
+            self.with_consumer(group_id, now, out, |group, cx| group.remove_members(member_ids, reason, cx));
         }
         for member_id in member_ids {
             let (group, member) = (Arc::clone(group_id), Arc::clone(member_id));
             out.notices.push(Notice::MemberRemoved { group, member, reason });
-        }
-        if is_classic_then {
-            self.with_classic(group_id, now, out, |group, cx| {
-                group.prepare_rebalance("the group is classic again", cx);
-            });
         }
     }
 
@@ -250,25 +247,13 @@ impl Machine {
     fn downgrade(&mut self, group_id: &GroupId, leaving: &[Arc<str>], now: Now, out: &mut Output) -> bool {
         let Some(AnyGroup::Consumer(group)) = self.groups.get(group_id) else { return false };
         let Some(value) = group.downgraded(leaving, now.wall_ms, &self.config) else { return false };
-        self.change_protocol(value, "classic", now, out);
-        true
-    }
-
-    fn change_protocol(&mut self, value: GroupMetadata, to: &'static str, now: Now, out: &mut Output) {
-        let group = Arc::clone(&value.group_id);
+        let group = Arc::clone(group_id);
         let record = CoordinatorRecord::Group { group: Arc::clone(&group), value: Some(value) };
         self.replay(&record, now);
         out.records.push(record);
-        match self.groups.get_mut(&group) {
-            Some(AnyGroup::Classic(group)) => {
-                group.resume(&mut super::Cx { config: &self.config, timers: &mut self.timers, out, now });
-            }
-            Some(AnyGroup::Consumer(group)) => {
-                group.resume(&mut super::Cx { config: &self.config, timers: &mut self.timers, out, now });
-            }
-            None => {}
-        }
-        out.notices.push(Notice::ProtocolChanged { group, to });
+        self.with_classic(&group, now, out, |group, cx| group.resume(cx));
+        out.notices.push(Notice::ProtocolChanged { group, to: "classic" });
+        true
     }
 
     fn not_a_consumer_group(&self, group_id: &GroupId) -> Refusal {

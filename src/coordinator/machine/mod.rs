@@ -168,12 +168,7 @@ fn member_bytes(member: &MemberMetadata) -> usize {
 }
 
 fn consumer_bytes((member_id, member): (&Arc<str>, &Arc<ConsumerMember>)) -> usize {
-    let words = member_id.len() + 2 * member.client_id.len() + member.regex.len();
-    let topics = member.topics.iter().map(|topic| topic.len()).sum::<usize>();
-    let partitions = member.held().count() + member.target.len();
-    let classic = member.classic.iter().flat_map(|classic| &classic.protocols);
-    let classic = classic.map(|(name, metadata)| name.len() + metadata.0.len()).sum::<usize>();
-    words + topics + PARTITION_BYTES * partitions + classic + RECORD_OVERHEAD_BYTES
+    consumer::said_bytes(member_id, member) + PARTITION_BYTES * (member.held().count() + member.target.len())
 }
 
 /// Records of one append, about: a timer's round ends and a batch is stored when they pass it. With the largest group
@@ -426,7 +421,9 @@ impl Group {
             self.pending_sync = member_ids.into_iter().collect();
             self.schedule_sync_timer(cx);
         }
-        if self.members.len() > cx.config.size_max {
+        if std::mem::take(&mut self.is_rebalance_due) {
+            self.prepare_rebalance("the group is classic again", cx);
+        } else if self.members.len() > cx.config.size_max {
             self.prepare_rebalance("the group is larger than it may be by now", cx);
         }
     }

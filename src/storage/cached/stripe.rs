@@ -21,8 +21,8 @@ use crate::model::{GroupId, OffsetMetadata, TopicPartition};
 /// A read that missed caches what the backend said if nothing claimed the group since it looked here.
 pub(super) struct Stripe {
     groups: Cache<GroupId, CachedGroup, Bytes, RandomState, CountEvictions>,
-    /// How many claims each group has; none are not listed.
-    claims: HashMap<GroupId, u32>,
+    /// The changes of each group that are under way; groups without are not listed.
+    claims: HashMap<GroupId, Claims>,
     /// Groups of changes that failed, once for each.
     left: Vec<GroupId>,
     /// Counted up by every claim and reload; groups share them by their hash.
@@ -39,10 +39,12 @@ pub(super) enum Change {
     AllGone,
 }
 
-/// The state of a group when a change began.
-pub(super) struct Claim {
-    version: u64,
-    is_alone: bool,
+/// The changes of one group that are under way.
+#[derive(Default)]
+struct Claims {
+    count: u32,
+    /// There were several at once, or a reload: nobody here knows what is latest.
+    is_unclear: bool,
 }
 
 /// The state of a group when a read missed; none when it is being changed.
@@ -110,19 +112,19 @@ impl Stripe {
         }
     }
 
-    pub(super) fn claim(&mut self, group: &GroupId) -> Claim {
+    pub(super) fn claim(&mut self, group: &GroupId) {
         let claims = self.claims.entry(Arc::clone(group)).or_default();
-        *claims += 1;
-        let is_alone = *claims == 1;
+        claims.count += 1;
+        claims.is_unclear |= claims.count > 1;
         let slot = self.slot(group);
         self.versions.get_mut(slot).into_iter().for_each(|version| *version += 1);
-        Claim { version: self.version(group), is_alone }
     }
 
     /// The change of the claim is durable.
-    pub(super) fn settle(&mut self, claim: Claim, group: GroupId, change: Change) {
+    pub(super) fn settle(&mut self, group: GroupId, change: Change) {
+        let is_clear = self.claims.get(&group).is_some_and(|claims| !claims.is_unclear);
         self.release(&group);
-        if !claim.is_alone || claim.version != self.version(&group) {
+        if !is_clear {
             self.groups.remove(&group);
             return;
         }
@@ -151,6 +153,8 @@ impl Stripe {
     pub(super) fn end_reload(&mut self, is_reloaded: impl Fn(&str) -> bool, mut left: Vec<GroupId>, succeeded: bool) {
         self.groups.retain(|group, _| !is_reloaded(group));
         self.versions.iter_mut().for_each(|version| *version += 1);
+        let reloaded = self.claims.iter_mut().filter(|(group, _)| is_reloaded(group));
+        reloaded.for_each(|(_, claims)| claims.is_unclear = true);
         if succeeded {
             left.iter().for_each(|group| self.release(group));
         } else {
@@ -200,8 +204,8 @@ impl Stripe {
 
     fn release(&mut self, group: &str) {
         let Some(claims) = self.claims.get_mut(group) else { return };
-        *claims -= 1;
-        if *claims == 0 {
+        claims.count -= 1;
+        if claims.count == 0 {
             self.claims.remove(group);
         }
     }

@@ -30,16 +30,16 @@ fn stripe() -> Stripe {
 }
 
 fn commit(stripe: &mut Stripe, group: &str, number: i32, offset: i64) {
-    let claim = stripe.claim(&id(group));
-    stripe.settle(claim, id(group), committed(number, offset));
+    stripe.claim(&id(group));
+    stripe.settle(id(group), committed(number, offset));
 }
 
 #[test]
 fn a_commit_is_cached_when_it_is_durable() {
     let mut stripe = stripe();
-    let claim = stripe.claim(&id("g"));
+    stripe.claim(&id("g"));
     assert!(!is_known(&stripe, "g"));
-    stripe.settle(claim, id("g"), committed(0, 5));
+    stripe.settle(id("g"), committed(0, 5));
     assert_eq!(offset_of(stripe.get("g", &partition(0))), Some(5));
     assert!(stripe.get("g", &partition(1)).is_err());
     assert!(stripe.get_all("g").is_err());
@@ -49,9 +49,9 @@ fn a_commit_is_cached_when_it_is_durable() {
 fn a_cached_offset_is_not_shown_while_a_later_one_may_be() {
     let mut stripe = stripe();
     commit(&mut stripe, "g", 0, 5);
-    let claim = stripe.claim(&id("g"));
+    stripe.claim(&id("g"));
     assert!(!is_known(&stripe, "g"));
-    stripe.settle(claim, id("g"), committed(0, 6));
+    stripe.settle(id("g"), committed(0, 6));
     assert_eq!(offset_of(stripe.get("g", &partition(0))), Some(6));
 }
 
@@ -60,9 +60,9 @@ fn what_was_read_before_a_commit_is_not_cached_after_it() {
     let mut stripe = stripe();
     let before = stripe.get("g", &partition(0)).unwrap_err();
     let all_before = stripe.get_all("g").unwrap_err();
-    let claim = stripe.claim(&id("g"));
+    stripe.claim(&id("g"));
     let during = stripe.get("g", &partition(0)).unwrap_err();
-    stripe.settle(claim, id("g"), committed(0, 6));
+    stripe.settle(id("g"), committed(0, 6));
     stripe.fill(before, "g", &partition(0), Some(&OffsetMetadata::at(5)));
     stripe.fill(during, "g", &partition(0), Some(&OffsetMetadata::at(5)));
     stripe.fill_all(all_before, "g", &[]);
@@ -75,19 +75,29 @@ fn of_overlapping_commits_none_is_cached() {
     for first_ends_first in [true, false] {
         let mut stripe = stripe();
         commit(&mut stripe, "g", 0, 1);
-        let (first, second) = (stripe.claim(&id("g")), stripe.claim(&id("g")));
+        stripe.claim(&id("g"));
+        stripe.claim(&id("g"));
         if first_ends_first {
-            stripe.settle(first, id("g"), committed(0, 2));
+            stripe.settle(id("g"), committed(0, 2));
             assert!(!is_known(&stripe, "g"), "the second is still on its way");
-            stripe.settle(second, id("g"), committed(0, 3));
+            stripe.settle(id("g"), committed(0, 3));
         } else {
-            stripe.settle(second, id("g"), committed(0, 3));
-            stripe.settle(first, id("g"), committed(0, 2));
+            stripe.settle(id("g"), committed(0, 3));
+            stripe.settle(id("g"), committed(0, 2));
         }
         assert!(!is_known(&stripe, "g"));
         commit(&mut stripe, "g", 0, 4);
         assert_eq!(offset_of(stripe.get("g", &partition(0))), Some(4));
     }
+}
+
+#[test]
+fn commits_of_many_groups_at_once_are_all_cached() {
+    let mut stripe = stripe();
+    let groups: Vec<_> = (0..1_000).map(|number| format!("g{number}")).collect();
+    groups.iter().for_each(|group| stripe.claim(&id(group)));
+    groups.iter().for_each(|group| stripe.settle(id(group), committed(0, 1)));
+    assert!(groups.iter().all(|group| is_known(&stripe, group)));
 }
 
 #[test]
@@ -101,8 +111,8 @@ fn absence_is_remembered() {
     assert_eq!(offset_of(stripe.get("unknown", &partition(7))), None);
     commit(&mut stripe, "unknown", 7, 1);
     assert_eq!(stripe.get_all("unknown").ok(), Some(vec![(partition(7), OffsetMetadata::at(1))]));
-    let claim = stripe.claim(&id("unknown"));
-    stripe.settle(claim, id("unknown"), Change::AllGone);
+    stripe.claim(&id("unknown"));
+    stripe.settle(id("unknown"), Change::AllGone);
     assert_eq!(stripe.get_all("unknown").ok(), Some(vec![]));
 }
 
@@ -111,7 +121,7 @@ fn a_failed_change_hides_its_group_until_a_reload() {
     let mut stripe = stripe();
     commit(&mut stripe, "g", 0, 1);
     commit(&mut stripe, "other", 0, 1);
-    drop(stripe.claim(&id("g")));
+    stripe.claim(&id("g"));
     stripe.leave(id("g"));
     assert!(!is_known(&stripe, "g") && is_known(&stripe, "other"));
     // One that fails, and one of another shard.

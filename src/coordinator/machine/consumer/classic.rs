@@ -19,7 +19,7 @@ use super::{
     ConsumerGroup, PROTOCOL_TYPE,
     heartbeat::{Present, fenced_instance},
 };
-use crate::model::{ClassicMember, ConsumerMember, MemberState, Partitions, TopicName, Topics};
+use crate::model::{ClassicMember, ConsumerMember, MemberState, Partitions, TopicId, TopicName, Topics};
 
 impl ConsumerGroup {
     /// Takes a JoinGroup, which is answered at once.
@@ -62,7 +62,7 @@ impl ConsumerGroup {
             }),
             ..present.member
         };
-        let owned = named_partitions(&subscription, topics);
+        let owned: Partitions = named_partitions(&subscription.owned, topics).collect();
         let advanced = self.advance(&member_id, present, Some(&owned), topics, cx);
         advanced.map_err(|refusal| JoinError::new(refusal.error, &member_id))?;
         let Some((_, member)) = self.member(&member_id) else {
@@ -123,13 +123,15 @@ impl ConsumerGroup {
         Err(GroupError::RebalanceInProgress)
     }
 
-    /// Looks who of those that a LeaveGroup names can go; the caller removes them.
+    /// Looks who of those that a LeaveGroup names can go, whichever protocol they speak; the caller removes them.
     pub fn leave_classic(&self, members: Vec<LeavingMember>) -> (Vec<LeftMember>, Vec<Arc<str>>) {
         let mut leaving = BTreeSet::new();
         let mut leave = |LeavingMember { member_id, group_instance_id }| {
-            let result = match self.leaving_classic(&member_id, group_instance_id.as_deref()) {
-                Ok(found) if leaving.insert(Arc::clone(&found)) => Ok(()),
-                Ok(_) => Err(GroupError::UnknownMemberId),
+            let result = match self.leaving(&member_id, group_instance_id.as_deref()) {
+                Ok(found) => {
+                    leaving.insert(found);
+                    Ok(())
+                }
                 Err(error) => Err(error),
             };
             LeftMember { member_id, group_instance_id, result }
@@ -203,19 +205,19 @@ impl ConsumerGroup {
         Ok((Arc::clone(known_id), Arc::clone(member)))
     }
 
-    fn leaving_classic(&self, member_id: &str, instance_id: Option<&str>) -> Result<Arc<str>, GroupError> {
-        let (known_id, member) = match instance_id {
-            None => self.member(member_id).ok_or(GroupError::UnknownMemberId)?,
+    fn leaving(&self, member_id: &str, instance_id: Option<&str>) -> Result<Arc<str>, GroupError> {
+        let known_id = match instance_id {
+            None => self.member(member_id).ok_or(GroupError::UnknownMemberId)?.0,
             Some(instance_id) => {
-                let (holder_id, holder) = self.static_member(instance_id).ok_or(GroupError::UnknownMemberId)?;
+                let (holder_id, _) = self.static_member(instance_id).ok_or(GroupError::UnknownMemberId)?;
                 // An administrator names the instance alone.
                 if !member_id.is_empty() && holder_id.as_ref() != member_id {
                     return Err(fenced_instance(member_id, instance_id, holder_id).error);
                 }
-                (holder_id, holder)
+                holder_id
             }
         };
-        if member.classic.is_none() { Err(GroupError::UnknownMemberId) } else { Ok(Arc::clone(known_id)) }
+        Ok(Arc::clone(known_id))
     }
 
     /// Whether other members still have partitions of the member's target.
@@ -233,11 +235,14 @@ fn first_protocol(member: &ConsumerMember) -> &str {
     member.classic.as_ref().and_then(|classic| classic.protocols.first()).map_or("", |(name, _)| name)
 }
 
-/// What a classic member says it owns, by the ids of the topics; topics that are gone are left out.
-fn named_partitions(subscription: &Subscription, topics: &dyn Topics) -> Partitions {
+/// Partitions by the ids of their topics; those of topics that are gone are left out.
+pub(super) fn named_partitions(
+    named: &[(String, Vec<i32>)],
+    topics: &dyn Topics,
+) -> impl Iterator<Item = (TopicId, i32)> {
     let of_topic = |(name, partitions): &(String, Vec<i32>)| {
         let id = topics.shape(name).map(|shape| shape.id);
         id.into_iter().flat_map(|id| partitions.iter().map(move |partition| (id, *partition))).collect::<Vec<_>>()
     };
-    subscription.owned.iter().flat_map(of_topic).collect()
+    named.iter().flat_map(of_topic)
 }

@@ -8,9 +8,14 @@ use std::{collections::HashSet, sync::Arc};
 
 use super::super::{
     ConsumerGroupState, ConsumerHeartbeatReply, ConsumerHeartbeatRequest, Cx, GroupError, Notice, Refusal,
-    consumer_bytes, group::GROUP_BYTES_MAX,
+    group::{GROUP_BYTES_MAX, MEMBER_BYTES_MAX},
 };
-use super::{Assignor, ConsumerGroup, reconcile::reconcile, subscription};
+use super::{
+    Assignor, ConsumerGroup,
+    reconcile::reconcile,
+    said_bytes,
+    subscription::{self, Expressions},
+};
 use crate::model::{ConsumerGroupMetadata, ConsumerMember, MemberState, Partitions, TopicId, Topics};
 
 /// A member before a request changes it.
@@ -82,18 +87,16 @@ impl ConsumerGroup {
             Some(known) => known.topics != member.topics || known.regex != member.regex,
             None => !member.topics.is_empty() || !member.regex.is_empty(),
         };
+        let was_stable = known.is_some() && self.state() == ConsumerGroupState::Stable;
         let mut data = self.data.clone();
         if let Some(replaced) = &replaces {
             data.members.remove(replaced);
         }
         data.members.insert(Arc::clone(member_id), Arc::new(member));
-        if data.members.iter().map(consumer_bytes).sum::<usize>() > GROUP_BYTES_MAX {
-            let message = "The members of the group say more than can be stored together.";
-            return Err(Refusal::new(GroupError::GroupMaxSizeReached, message));
-        }
+        self.check_room(&data, member_id)?;
         let mut epoch = self.epoch;
         if epoch == 0 || subscribes_anew || self.topics_version != Some(topics_version) {
-            let subscribed = subscription::subscribed(&data.members, topics);
+            let subscribed = Expressions::of(&data.members).subscribed(&data.members, topics);
             if epoch == 0 || subscribes_anew || subscribed != data.topics {
                 epoch = next_epoch(epoch)?;
                 data.topics = subscribed;
@@ -115,7 +118,7 @@ impl ConsumerGroup {
         self.topics_version = Some(topics_version);
         if data != self.data || epoch != self.epoch {
             self.persist(epoch, data, cx);
-            if self.state() == ConsumerGroupState::Stable {
+            if !was_stable && self.state() == ConsumerGroupState::Stable {
                 let (group, members) = (Arc::clone(&self.id), self.data.members.len());
                 cx.out.notices.push(Notice::RebalanceCompleted { group, generation: epoch, members });
             }
@@ -133,6 +136,23 @@ impl ConsumerGroup {
             }
         }
         Ok(())
+    }
+
+    /// Whether what a member says now can be stored beside what the others say; one that says no more than before always can.
+    fn check_room(&self, data: &ConsumerGroupMetadata, member_id: &str) -> Result<(), Refusal> {
+        let said_by = |data: &ConsumerGroupMetadata| {
+            data.members.get(member_id).map_or(0, |member| said_bytes(member_id, member))
+        };
+        let said = said_by(data);
+        if said <= said_by(&self.data) {
+            return Ok(());
+        }
+        let all: usize = data.members.iter().map(|(member_id, member)| said_bytes(member_id, member)).sum();
+        if said <= MEMBER_BYTES_MAX && all <= GROUP_BYTES_MAX {
+            return Ok(());
+        }
+        let message = "The members of the group say more than can be stored together.";
+        Err(Refusal::new(GroupError::GroupMaxSizeReached, message))
     }
 
     fn dynamic_member(&self, member_id: &str, request: &ConsumerHeartbeatRequest) -> Result<Present, Refusal> {
@@ -223,7 +243,7 @@ fn reconcile_member(data: &mut ConsumerGroupMetadata, member_id: &str, owned: Op
 fn updated(member: ConsumerMember, request: &ConsumerHeartbeatRequest) -> Result<ConsumerMember, Refusal> {
     let regex = match &request.regex {
         Some(regex) if *regex != member.regex && !regex.is_empty() => {
-            subscription::compile(regex).map_err(|error| {
+            subscription::validate(regex).map_err(|error| {
                 let why = error.to_string();
                 let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
                 let message = format!("SubscribedTopicRegex `{regex}` is not a valid regular expression: {why}.");

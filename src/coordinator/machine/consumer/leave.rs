@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::super::{ConsumerHeartbeatReply, ConsumerHeartbeatRequest, Cx, GroupError, Refusal};
+use super::super::{ConsumerHeartbeatReply, ConsumerHeartbeatRequest, Cx, GroupError, Notice, Refusal};
 use super::{
     ConsumerGroup,
     heartbeat::{LEFT_FOR_A_WHILE, fenced_instance, next_epoch},
-    subscription,
+    subscription::Expressions,
 };
 use crate::model::{ConsumerMember, Partitions};
 
@@ -45,7 +45,7 @@ impl ConsumerGroup {
     }
 
     /// Removes members, whose partitions others may have from now on. The next heartbeat of any member assigns.
-    pub fn remove_members(&mut self, member_ids: &[Arc<str>], cx: &mut Cx<'_>) {
+    pub fn remove_members(&mut self, member_ids: &[Arc<str>], reason: &'static str, cx: &mut Cx<'_>) {
         let mut data = self.data.clone();
         for member_id in member_ids {
             data.members.remove(member_id);
@@ -53,9 +53,11 @@ impl ConsumerGroup {
         if data.members.len() == self.data.members.len() {
             return;
         }
-        data.topics = subscription::still_subscribed(&data.members, &data.topics);
+        data.topics = Expressions::of(&data.members).still_subscribed(&data.members, &data.topics);
         // A group whose epochs are used up keeps its last one: nobody can join it any more.
         let epoch = next_epoch(self.epoch).unwrap_or(self.epoch);
+        let (group, generation) = (Arc::clone(&self.id), epoch);
+        cx.out.notices.push(Notice::RebalanceStarted { group, generation, reason });
         self.persist(epoch, data, cx);
     }
 

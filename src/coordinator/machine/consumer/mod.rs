@@ -184,4 +184,17 @@ impl MemberTimers {
     }
 }
 
+/// How much of a stored member is its own words.
+pub(super) fn said_bytes(member_id: &str, member: &ConsumerMember) -> usize {
+    let instance_bytes = member.group_instance_id.as_ref().map_or(0, |instance_id| instance_id.len());
+    let rack_bytes = member.rack_id.as_ref().map_or(0, String::len);
+    let names = member_id.len() + 2 * (member.client_id.len() + instance_bytes) + member.client_host.len() + rack_bytes;
+    let topics = member.topics.iter().map(|topic| topic.len() + TOPIC_OVERHEAD_BYTES).sum::<usize>();
+    let classic = member.classic.iter().flat_map(|classic| &classic.protocols);
+    let classic = classic.map(|(name, metadata)| name.len() + metadata.0.len()).sum::<usize>();
+    names + member.regex.len() + topics + classic + MEMBER_OVERHEAD_BYTES
+}
+
+const MEMBER_OVERHEAD_BYTES: usize = 128;
+const TOPIC_OVERHEAD_BYTES: usize = 16;
 pub(super) const PROTOCOL_TYPE: &str = "consumer";

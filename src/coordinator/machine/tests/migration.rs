@@ -151,3 +151,97 @@ fn a_classic_member_that_does_not_rejoin_in_time_is_removed() {
     assert_eq!(h.heartbeat(&classic.member_id, 1), Err(GroupError::UnknownMemberId));
     assert_eq!(h.consumer_beat(beat("new", 2)).unwrap().assignment, Some(partitions(&[("t", &[0, 1, 2, 3])])));
 }
+
+#[test]
+fn a_heartbeat_that_is_refused_leaves_a_classic_group_as_it_is() {
+    let (mut h, classic) = classic_group();
+    let invalid = ConsumerHeartbeatRequest { regex: Some("[".to_owned()), ..joining("new", &["t"]) };
+    assert_eq!(h.consumer_beat(invalid.clone()).unwrap_err().error, GroupError::InvalidRegularExpression);
+    assert_eq!((h.records.len(), h.state()), (0, GroupState::Stable));
+    assert_eq!(h.heartbeat(&classic.member_id, 1), Ok(()));
+    h.machine.config.consumer.size_max = 1;
+    assert_eq!(h.consumer_beat(joining("new", &["t"])).unwrap_err().error, GroupError::GroupMaxSizeReached);
+    assert_eq!((h.records.len(), h.state()), (0, GroupState::Stable));
+    // And an empty one with its offsets.
+    assert_eq!(h.leave(&[(&classic.member_id, None)]), [Ok(())]);
+    h.advance(0);
+    assert_eq!(h.consumer_beat(invalid).unwrap_err().error, GroupError::InvalidRegularExpression);
+    assert_eq!((h.records.len(), h.state()), (0, GroupState::Empty));
+}
+
+#[test]
+fn a_member_that_is_only_told_its_id_does_not_change_the_protocol() {
+    let (mut h, classic) = classic_group();
+    h.machine.config.consumer.migration.downgrades = false;
+    h.consumer_beat(joining("new", &["t"])).unwrap();
+    h.consumer_beat(beat("new", -1)).unwrap();
+    h.machine.config.consumer.migration.downgrades = true;
+    let token = h.join(JoinRequest { requires_known_member_id: true, ..classic_join("", &[]) });
+    assert_eq!(h.join_error(token), GroupError::MemberIdRequired);
+    let token = h.join(classic_join("", &[]));
+    h.joined(token);
+    assert_eq!(h.described().members.len(), 2);
+    assert_eq!(h.heartbeat(&classic.member_id, 1), Err(GroupError::RebalanceInProgress));
+}
+
+#[test]
+fn a_static_member_of_the_new_protocol_that_comes_back_with_the_old_one_makes_the_group_classic() {
+    let (mut h, classic) = classic_group();
+    let of_instance =
+        |request: ConsumerHeartbeatRequest| ConsumerHeartbeatRequest { group_instance_id: Some("i".into()), ..request };
+    h.consumer_beat(of_instance(joining("new", &["t"]))).unwrap();
+    // The other one has not given anything back: whoever comes must not be told that it has its target.
+    let back = JoinRequest { group_instance_id: Some("i".into()), ..classic_join("", &[]) };
+    let token = h.join(back);
+    h.joined(token);
+    assert!(h.stored.groups["g"].consumer.is_none());
+    assert_eq!(h.state(), GroupState::PreparingRebalance);
+    assert_eq!(h.heartbeat(&classic.member_id, 2), Err(GroupError::RebalanceInProgress));
+}
+
+#[test]
+fn the_rebalance_after_a_downgrade_survives_a_restart() {
+    let (mut h, classic) = classic_group();
+    h.consumer_beat(joining("new", &["t"])).unwrap();
+    h.consumer_beat(beat("new", -1)).unwrap();
+    h.restart();
+    assert_eq!(h.state(), GroupState::PreparingRebalance);
+    assert_eq!(h.heartbeat(&classic.member_id, 2), Err(GroupError::RebalanceInProgress));
+}
+
+#[test]
+fn what_a_cooperative_member_owns_in_a_rebalance_is_not_given_to_others() {
+    let (mut h, classic) = classic_group();
+    let token = h.join(classic_join(&classic.member_id, &[("t", &[0, 1, 2, 3])]));
+    h.joined(token);
+    assert_eq!(h.state(), GroupState::CompletingRebalance);
+    let new = h.consumer_beat(joining("new", &["t"])).unwrap();
+    assert_eq!(new.assignment, Some(Partitions::default()));
+}
+
+#[test]
+fn a_group_with_an_assignor_that_says_more_than_partitions_stays_classic() {
+    let mut h = Harness::new();
+    h.set_topics(&[("t", 4)]);
+    let token = h.join(classic_join("", &[]));
+    h.advance(0);
+    let reply = h.joined(token);
+    let mut with_data = assigned(&[0, 1]).to_vec();
+    with_data.truncate(with_data.len() - 4);
+    with_data.extend([0, 0, 0, 1, 7]);
+    let assignments = vec![(Arc::clone(&reply.member_id), with_data.into())];
+    h.ask(Request::Sync(SyncRequest { assignments, ..sync(&reply, &[]) }));
+    let refusal = h.consumer_beat(joining("new", &["t"])).unwrap_err();
+    assert_eq!(refusal.error, GroupError::GroupIdNotFound);
+    assert!(refusal.message.contains("custom assignor"), "{refusal}");
+    assert_eq!(h.state(), GroupState::Stable);
+}
+
+#[test]
+fn an_administrator_removes_members_of_either_protocol() {
+    let (mut h, classic) = classic_group();
+    h.consumer_beat(joining("new", &["t"])).unwrap();
+    let left = h.leave(&[("new", None), ("new", None), ("nobody", None)]);
+    assert_eq!(left, [Ok(()), Ok(()), Err(GroupError::UnknownMemberId)]);
+    assert_eq!(h.heartbeat(&classic.member_id, 2), Err(GroupError::RebalanceInProgress));
+}

@@ -5,7 +5,7 @@ mod uniform;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::subscription;
+use super::subscription::Expressions;
 use crate::model::{ConsumerGroupMetadata, ConsumerMember, Partitions, TopicId, TopicName, TopicShape};
 
 /// A server-side assignor (`group.consumer.assignors`).
@@ -44,8 +44,9 @@ impl Assignor {
     /// Gives every member of `group` a new target.
     pub fn assign(self, group: &mut ConsumerGroupMetadata) {
         let sizes: BTreeMap<TopicId, i32> = group.topics.values().map(|shape| (shape.id, shape.partitions)).collect();
+        let expressions = Expressions::of(&group.members);
         let subscribers: Vec<_> =
-            group.members.iter().map(|(id, member)| Subscriber::new(id, member, &group.topics)).collect();
+            group.members.iter().map(|(id, member)| Subscriber::new(id, member, &group.topics, &expressions)).collect();
         let targets = match self {
             Self::Uniform => uniform::assign(&subscribers, &sizes),
             Self::Range => range::assign(&subscribers, &sizes),
@@ -69,12 +70,14 @@ struct Subscriber<'a> {
 }
 
 impl<'a> Subscriber<'a> {
-    fn new(id: &'a Arc<str>, member: &'a ConsumerMember, known: &BTreeMap<TopicName, TopicShape>) -> Self {
-        let regex = Some(&member.regex).filter(|regex| !regex.is_empty());
-        let regex = regex.and_then(|regex| subscription::compile(regex).ok());
-        let subscribes =
-            |name: &TopicName| member.topics.contains(name) || regex.as_ref().is_some_and(|regex| regex.is_match(name));
-        let mut topics: Vec<_> = known.iter().filter(|(name, _)| subscribes(name)).map(|(_, shape)| shape.id).collect();
+    fn new(
+        id: &'a Arc<str>,
+        member: &'a ConsumerMember,
+        known: &BTreeMap<TopicName, TopicShape>,
+        expressions: &Expressions<'_>,
+    ) -> Self {
+        let subscribed = known.iter().filter(|(name, _)| expressions.subscribes(member, name));
+        let mut topics: Vec<_> = subscribed.map(|(_, shape)| shape.id).collect();
         topics.sort_unstable();
         let group_instance_id = member.group_instance_id.as_deref();
         Self { member_id: id, group_instance_id, topics, current: &member.target }
