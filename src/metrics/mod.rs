@@ -1,6 +1,7 @@
 //! Prometheus registry and what is observed; names and labels are listed in docs/architecture.md.
 
 mod cleaner;
+mod filer;
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramTimer, HistogramVec, IntCounter, IntGauge, IntGaugeVec, Opts, Registry,
@@ -8,6 +9,7 @@ use prometheus::{
 };
 
 pub use cleaner::CleanerMetrics;
+pub use filer::FilerMetrics;
 
 /// Observes a duration when dropped.
 pub type RequestTimer = HistogramTimer;
