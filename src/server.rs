@@ -18,12 +18,12 @@ use crate::{
     config::{Durability, HostPort, Settings, StorageKind},
     coordinator::Coordinator,
     log::LogContext,
-    metrics::Metrics,
+    metrics::{FilerMetrics, Metrics},
     net::{Listener, Stop},
     storage::{
         CachedStorage, CoordinatorStorage, Journal, JournaledStorage, SegmentStore, StorageError,
         disk::{DataDirLock, DiskJournal, DiskSegments, JournalOptions, journal},
-        filer::{FilerBackend, FilerJournal},
+        filer::FilerBackend,
         memory::{MemoryJournal, MemorySegments, MemoryStorage},
     },
 };
@@ -62,6 +62,9 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     let settings = Arc::new(settings);
 
     let storage = Storage::open(&settings, &clock).await?;
+    if let Some(filer) = &storage.filer {
+        tokio::spawn(observe_filer(Arc::clone(filer), metrics.filer()?));
+    }
     let broker = Arc::new(open_broker(&settings, &clock, &metrics, &storage, advertised).await?);
     let gateway = Arc::new(Gateway { broker: Arc::clone(&broker), metrics });
     let checked = Arc::clone(&broker);
@@ -109,7 +112,7 @@ struct Storage {
     segments: Arc<dyn SegmentStore>,
     state: Arc<dyn CoordinatorStorage>,
     /// The filer's, where that is the backend.
-    filer: Option<Arc<FilerJournal>>,
+    filer: Option<Arc<FilerBackend>>,
     /// Held as long as the data directory is in use.
     _lock: Option<DataDirLock>,
 }
@@ -168,10 +171,10 @@ impl Storage {
         }
         let state = JournaledStorage::open(Arc::clone(&backend.journal) as _, settings.groups.shards).await?;
         Ok(Self {
-            segments: backend.segments,
+            segments: Arc::clone(&backend.segments) as _,
             state: Arc::new(state),
             journal: Arc::clone(&backend.journal) as _,
-            filer: Some(backend.journal),
+            filer: Some(Arc::new(backend)),
             _lock: None,
         })
     }
@@ -179,7 +182,7 @@ impl Storage {
     /// Resolves when somebody else has taken the storage over.
     async fn lost(&self) -> StorageError {
         match &self.filer {
-            Some(journal) => journal.lost().await,
+            Some(backend) => backend.journal.lost().await,
             None => std::future::pending().await,
         }
     }
@@ -265,6 +268,14 @@ async fn note_progress(broker: Arc<Broker>) {
     }
 }
 
+async fn observe_filer(backend: Arc<FilerBackend>, metrics: FilerMetrics) {
+    let mut rounds = tokio::time::interval(FILER_METRICS_PERIOD);
+    loop {
+        rounds.tick().await;
+        backend.observe(&metrics);
+    }
+}
+
 fn backend_name(storage: StorageKind) -> &'static str {
     match storage {
         StorageKind::Memory => "memory",
@@ -299,5 +310,6 @@ impl StopSignals {
 
 /// Segments that are held open; a quarter of the usual limit of descriptors, the rest is for connections.
 const OPEN_FILES_MAX: usize = 4096;
+const FILER_METRICS_PERIOD: Duration = Duration::from_millis(500);
 const PROGRESS_PERIOD: Duration = Duration::from_secs(10);
 const FIRST_RETENTION_AFTER: Duration = Duration::from_secs(30);

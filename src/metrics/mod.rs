@@ -1,6 +1,7 @@
 //! Prometheus registry and what is observed; names and labels are listed in docs/architecture.md.
 
 mod cleaner;
+mod filer;
 mod groups;
 
 use prometheus::{
@@ -8,7 +9,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-pub use self::{cleaner::CleanerMetrics, groups::GroupMetrics};
+pub use self::{cleaner::CleanerMetrics, filer::FilerMetrics, groups::GroupMetrics};
 
 /// Observes a duration when dropped.
 pub type RequestTimer = HistogramTimer;

@@ -119,16 +119,24 @@ impl Seaweed {
         false
     }
 
+    /// How many entries a folder has, up to a thousand.
+    pub fn list(&self, folder: &str) -> usize {
+        let request = format!("GET {folder}/?limit=1000 HTTP/1.0\r\nAccept: application/json\r\n\r\n");
+        self.ask(&request).unwrap().matches("\"FullPath\"").count()
+    }
+
     fn takes_objects(&self) -> bool {
-        let put = || -> std::io::Result<bool> {
-            let mut stream = TcpStream::connect(self.address())?;
-            stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-            stream.write_all(b"PUT /.ready HTTP/1.0\r\nContent-Length: 1\r\n\r\nx")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer.contains(" 201 "))
-        };
-        put().unwrap_or(false)
+        let answer = self.ask("PUT /.ready HTTP/1.0\r\nContent-Length: 1\r\n\r\nx");
+        answer.is_ok_and(|answer| answer.contains(" 201 "))
+    }
+
+    fn ask(&self, request: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(self.address())?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 }
 

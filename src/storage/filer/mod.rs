@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use self::runtime::FilerRuntime;
 use super::StorageError;
-use crate::{clock::Clock, config::FilerSettings};
+use crate::{clock::Clock, config::FilerSettings, metrics::FilerMetrics};
 
 /// What a gateway keeps in a filer.
 pub struct FilerBackend {
@@ -46,6 +46,17 @@ pub struct FilerBackend {
 }
 
 impl FilerBackend {
+    /// Looks at everything that is measured.
+    pub fn observe(&self, metrics: &FilerMetrics) {
+        let engine = self.journal.engine();
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        metrics.is_resting.set(i64::from(engine.is_filer_resting()));
+        metrics.layout_lag_ms.set(i64::try_from(self.layout.lag().as_millis()).unwrap_or(i64::MAX));
+        metrics.journal_objects.set(gauge(engine.object_count()));
+        metrics.waiting_bytes.set(gauge(engine.waiting_bytes()));
+        metrics.tail_bytes.set(gauge(self.segments.held_bytes()));
+    }
+
     /// Waits until no other gateway uses the folder, reads what is there, and makes it this gateway's. Can be called from
     /// any runtime.
     pub async fn open(settings: &FilerSettings, clock: Arc<dyn Clock>) -> Result<Self, StorageError> {

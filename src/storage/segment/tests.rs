@@ -23,7 +23,15 @@ fn on_every_store(test: impl Fn(&dyn SegmentStore)) {
 
 /// What is in a folder of a real filer.
 fn on_a_filer(folder: &str) -> FilerBackend {
-    let flags = [("filer.url", Seaweed::shared().url()), ("filer.path", folder.to_owned())];
+    on_a_filer_with(folder, 128 << 20)
+}
+
+fn on_a_filer_with(folder: &str, tail_bytes_max: u64) -> FilerBackend {
+    let flags = [
+        ("filer.url", Seaweed::shared().url()),
+        ("filer.path", folder.to_owned()),
+        ("filer.tail.bytes", tail_bytes_max.to_string()),
+    ];
     let settings = config::parse(None, [], &flags).unwrap().filer;
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(FilerBackend::open(&settings, Arc::new(SystemClock::new()))).unwrap()
@@ -202,6 +210,35 @@ fn a_filer_has_the_same_files_after_a_restart() {
     assert_eq!(store.read_whole(&orders(), "meta").unwrap().as_deref(), Some(&b"second"[..]));
     assert_eq!(store.read_whole(&orders(), "1.log").unwrap().as_deref(), Some(&[9; 10][..]));
     assert_eq!(store.list(&orders()).unwrap().len(), 3);
+}
+
+#[test]
+fn with_little_memory_small_objects_are_written_and_become_large_ones() {
+    let folder = Seaweed::folder();
+    let mut expected = Vec::new();
+    let check = |backend: &FilerBackend, expected: &[u8]| {
+        let log = backend.segments.open(&orders(), "0.log", OpenMode::Existing).unwrap();
+        assert!(log.read(0, usize::MAX).unwrap() == expected, "{} bytes", log.size_bytes());
+    };
+    {
+        let backend = on_a_filer_with(&folder, 1 << 20);
+        let log = backend.segments.open(&orders(), "0.log", OpenMode::Create).unwrap();
+        for round in 0..60_u8 {
+            append(&log, &vec![round; 150_000]);
+            expected.extend_from_slice(&vec![round; 150_000]);
+            log.sync().unwrap();
+            if round % 10 == 0 {
+                check(&backend, &expected);
+            }
+        }
+        check(&backend, &expected);
+        let most = 1 << 20;
+        assert!(backend.segments.held_bytes() <= most, "{}", backend.segments.held_bytes());
+    }
+    let backend = on_a_filer(&folder);
+    check(&backend, &expected);
+    let objects = Seaweed::shared().list(&format!("{folder}/topics/orders/0"));
+    assert!((2..20).contains(&objects), "{objects} objects");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use super::{
     names,
     object::{self, Change, Head, ObjectBuilder},
     store::{Created, Store},
-    takeover::Takeover,
+    takeover::{self, Takeover},
 };
 use crate::{
     clock::Clock,
@@ -134,7 +134,7 @@ impl Engine {
         });
         runtime.spawn(Arc::clone(&engine).run());
         runtime.spawn(Arc::clone(&engine).live_on());
-        runtime.spawn(tidy(Arc::clone(&engine.store), begun.strays));
+        runtime.spawn(takeover::remove_strays(Arc::clone(&engine.store), begun.strays));
         engine
     }
 
@@ -182,6 +182,18 @@ impl Engine {
     /// The number of this gateway's fence, which no other has.
     pub(in crate::storage::filer) fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    pub(in crate::storage::filer) fn is_filer_resting(&self) -> bool {
+        self.store.client.health().is_err()
+    }
+
+    pub(in crate::storage::filer) fn object_count(&self) -> u64 {
+        self.live.read().object_count() as u64
+    }
+
+    pub(in crate::storage::filer) fn waiting_bytes(&self) -> u64 {
+        self.queue.lock().waiting_bytes as u64
     }
 
     pub(super) fn health(&self) -> Result<(), StorageError> {

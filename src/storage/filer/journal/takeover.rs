@@ -1,7 +1,10 @@
 //! The start of a gateway: what the journal holds is read, and a fence put behind it, so that whoever wrote it before can
 //! write no more.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -21,7 +24,7 @@ pub(super) struct Takeover {
     pub(super) epoch: u64,
     /// The first number that is ours to give.
     pub(super) next: u64,
-    /// Objects that stand for nothing any more.
+    /// Objects that stand for nothing any more, fences excepted.
     pub(super) strays: Vec<String>,
 }
 
@@ -153,35 +156,37 @@ async fn walk(store: &Store) -> Result<Option<Walk>, StorageError> {
             store.client.folder()
         )));
     }
-    walk.strays = strays(store, &parsed, &used, &objects, walk.next).await?;
+    walk.strays = strays(&parsed, &used, walk.next);
     Ok(Some(walk))
 }
 
-/// What is left over: parts of merged objects, bodies that nothing names. Fences stay for ever: they keep a gateway that
-/// slept through its own succession from writing on.
-async fn strays(
-    store: &Store,
-    parsed: &[(Name, String)],
-    used: &HashSet<String>,
-    unused: &HashMap<String, Read>,
-    next: u64,
-) -> Result<Vec<String>, StorageError> {
-    let mut strays = Vec::new();
-    for (parsed, name) in parsed.iter().filter(|(_, name)| !used.contains(name)) {
-        let is_stray = match parsed {
-            // Those behind the end may be of flushes under way, and the fence is about to cover them.
-            Name::Single(sequence) | Name::Body(sequence) if *sequence >= next => false,
-            Name::Single(_) => match unused.get(name) {
-                Some(read) => read.fence_of.is_none(),
-                None => store.read(name).await?.is_some_and(|read| read.fence_of.is_none()),
+/// What is left over: parts of merged objects, bodies that nothing names. Fences are among them.
+fn strays(parsed: &[(Name, String)], used: &HashSet<String>, next: u64) -> Vec<String> {
+    let unused = parsed.iter().filter(|(parsed, name)| match parsed {
+        // Those behind the end may be of flushes under way, and the fence is about to cover them.
+        Name::Single(sequence) | Name::Body(sequence) => *sequence < next && !used.contains(name),
+        Name::Merged { .. } => !used.contains(name),
+    });
+    unused.map(|(_, name)| name.clone()).collect()
+}
+
+/// Removes strays, but no fences: they stay for ever, and keep a gateway that slept through its own succession from
+/// writing on.
+pub(super) async fn remove_strays(store: Arc<Store>, strays: Vec<String>) {
+    let store = &*store;
+    let removals = stream::iter(strays).map(|name| async move {
+        let outcome = match names::parse(&name) {
+            Some(Name::Single(_)) => match store.read(&name).await {
+                Ok(Some(read)) if read.fence_of.is_none() => store.delete(&name).await,
+                outcome => outcome.map(drop),
             },
-            Name::Merged { .. } | Name::Body(_) => true,
+            _ => store.delete(&name).await,
         };
-        if is_stray {
-            strays.push(name.clone());
+        if let Err(error) = outcome {
+            tracing::debug!(%error, name, "an object of the journal is left over");
         }
-    }
-    Ok(strays)
+    });
+    removals.buffer_unordered(REMOVALS_AT_ONCE).collect::<()>().await;
 }
 
 /// A copy that does not keep the whole object in memory.
@@ -198,3 +203,4 @@ pub(super) const WINDOW: u64 = 64;
 const ATTEMPTS_MAX: u32 = 20;
 const FENCE_ATTEMPTS_MAX: u32 = 6;
 const READS_AT_ONCE: usize = 32;
+const REMOVALS_AT_ONCE: usize = 8;

@@ -3,110 +3,21 @@
 use std::{
     collections::VecDeque,
     io::IoSlice,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, Weak},
 };
 
 use bytes::{Bytes, BytesMut};
-use parking_lot::{Condvar, Mutex, MutexGuard};
-use tokio::sync::Notify;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    manifest::{self, FILES, FileId, FileRecord, StoredFile},
-    objects::{Object, Objects},
+    manifest::{self, FileId, FileRecord, StoredFile},
+    objects::Object,
+    shared::{Shared, Ticket},
 };
 use crate::{
     model::TopicPartition,
-    storage::{
-        JournalRecord, SegmentFile, StorageError,
-        filer::journal::{Engine, Pending},
-    },
+    storage::{JournalRecord, SegmentFile, StorageError},
 };
-
-/// What all files share.
-pub(super) struct Shared {
-    pub(super) engine: Arc<Engine>,
-    pub(super) objects: Objects,
-    /// Bytes of all files that are not objects yet.
-    pub(super) held_bytes: AtomicU64,
-    pub(super) held_bytes_max: u64,
-    /// There may be something to upload.
-    pub(super) grown: Notify,
-    /// There is room again.
-    pub(super) shrunk: Condvar,
-    pub(super) shrinking: Mutex<()>,
-    pub(super) patience: Duration,
-}
-
-/// An append to the journal that somebody waits for.
-pub(super) struct Ticket(std::sync::mpsc::Receiver<Result<(), StorageError>>);
-
-impl Ticket {
-    pub(super) fn wait(self) -> Result<(), StorageError> {
-        self.0.recv().unwrap_or(Err(StorageError::Closed))
-    }
-}
-
-impl Shared {
-    /// Takes a place in the journal's order; what is accepted is stored sooner or later.
-    pub(super) fn log(
-        &self,
-        records: Vec<JournalRecord>,
-        then: impl FnOnce(bool) + Send + 'static,
-    ) -> Result<Ticket, StorageError> {
-        let (tell, told) = std::sync::mpsc::sync_channel(1);
-        let done = move |outcome: Result<(), StorageError>| {
-            then(outcome.is_ok());
-            let _ = tell.try_send(outcome);
-        };
-        match self.engine.append(Pending::new(FILES, records, Box::new(done))) {
-            Ok(()) => Ok(Ticket(told)),
-            // Nobody must hear of it twice.
-            Err((error, _)) => Err(error),
-        }
-    }
-
-    /// Waits until everything that was logged is durable.
-    pub(super) fn settle(&self) -> Result<(), StorageError> {
-        self.log(Vec::new(), |_| ())?.wait()
-    }
-
-    pub(super) fn held(&self, bytes: u64) {
-        self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(super) fn let_go(&self, bytes: u64) {
-        self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.shrunk.notify_all();
-    }
-
-    pub(super) fn is_crowded(&self) -> bool {
-        self.held_bytes.load(Ordering::Relaxed) > self.held_bytes_max / 2
-    }
-
-    /// Waits for room; a filer that takes records more slowly than they come is felt by whoever sends them.
-    fn make_room(&self, bytes: u64) -> Result<(), StorageError> {
-        let has_room = || self.held_bytes.load(Ordering::Relaxed) + bytes <= self.held_bytes_max;
-        if has_room() {
-            return Ok(());
-        }
-        self.grown.notify_one();
-        let mut guard = self.shrinking.lock();
-        let mut waits = 0;
-        while !has_room() {
-            let is_late = self.shrunk.wait_for(&mut guard, self.patience / WAITS).timed_out();
-            waits += u32::from(is_late);
-            if waits >= WAITS {
-                let max = self.held_bytes_max;
-                return Err(StorageError::Full(format!("{max} bytes of records wait for the filer")));
-            }
-        }
-        Ok(())
-    }
-}
 
 pub(super) struct FilerFile {
     id: FileId,
@@ -151,6 +62,15 @@ pub(super) struct Upload {
     pub(super) path_stem: String,
     pub(super) position: u64,
     pub(super) bytes: Bytes,
+    cuts: u64,
+}
+
+/// Neighbouring objects of a file, to become one.
+pub(super) struct Merge {
+    pub(super) path_stem: String,
+    position: u64,
+    /// Paths, and as much of each as the file has of it.
+    pub(super) parts: Vec<(String, usize)>,
     cuts: u64,
 }
 
@@ -308,6 +228,60 @@ impl FilerFile {
         }
         state.chunks.drain(..count);
         self.shared.let_go(upload.bytes.len() as u64);
+        Ok(true)
+    }
+
+    /// A small file that was written whole is in the journal.
+    pub(super) fn written(&self, is_durable: bool) {
+        let mut state = self.state.lock();
+        if is_durable && state.cuts == 0 {
+            state.durable = state.size_bytes;
+        }
+    }
+
+    /// The first run of small objects that is worth one of its own.
+    pub(super) fn begin_merge(&self) -> Option<Merge> {
+        let state = self.state.lock();
+        let mut run: &[Extent] = &[];
+        for end in 1..=state.extents.len() {
+            let begin = end - run.len() - 1;
+            run = state.extents.get(begin..end)?;
+            let is_large = run.last().is_some_and(|extent| extent.length >= SMALL_BYTES);
+            if is_large {
+                run = &[];
+            }
+            if run.len() >= MERGE_PARTS {
+                break;
+            }
+        }
+        let first = run.first().filter(|_| run.len() >= MERGE_PARTS && !state.is_gone)?;
+        let parts = run.iter().map(|extent| (extent.object.path.clone(), usize::try_from(extent.length).unwrap_or(0)));
+        let path_stem = format!("{}/{}.{:020}", super::folder_of(&state.partition), state.name, first.position);
+        Some(Merge { path_stem, position: first.position, parts: parts.collect(), cuts: state.cuts })
+    }
+
+    /// Puts the merged object in the place of its parts, unless the file was cut meanwhile.
+    pub(super) fn finish_merge(&self, merge: &Merge, object: &Arc<Object>, length: u64) -> Result<bool, StorageError> {
+        let mut state = self.state.lock();
+        if state.cuts != merge.cuts || state.is_gone {
+            return Ok(false);
+        }
+        // Objects are only ever added behind them.
+        let first = state.extents.partition_point(|extent| extent.position < merge.position);
+        let range = first..first + merge.parts.len();
+        let merged = Extent { object: Arc::clone(object), position: merge.position, length };
+        let parts: Vec<Extent> = state.extents.splice(range, [merged]).collect();
+        let record = state.named(self.id);
+        let replaced: Vec<_> = parts.iter().map(|extent| Arc::clone(&extent.object)).collect();
+        let logged = self.shared.log(vec![record], move |is_durable| {
+            if is_durable {
+                replaced.iter().for_each(|object| object.doom());
+            }
+        });
+        if let Err(error) = logged {
+            state.extents.splice(first..=first, parts);
+            return Err(error);
+        }
         Ok(true)
     }
 
@@ -543,4 +517,6 @@ const LOG_BYTES: usize = 1 << 20;
 const UPLOAD_BYTES: u64 = 4 << 20;
 const SEALED_UPLOAD_BYTES: u64 = 64 << 10;
 const UPLOAD_BYTES_MAX: usize = 16 << 20;
-const WAITS: u32 = 4;
+/// Objects below this are merged, so many at a time.
+const SMALL_BYTES: u64 = 1 << 20;
+const MERGE_PARTS: usize = 8;

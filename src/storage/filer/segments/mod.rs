@@ -13,6 +13,7 @@ mod cache;
 mod file;
 mod manifest;
 mod objects;
+mod shared;
 mod upload;
 
 use std::{
@@ -27,11 +28,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::Notify;
 
-use self::{
-    file::{FilerFile, Shared},
-    manifest::FILES,
-    objects::Objects,
-};
+use self::{file::FilerFile, manifest::FILES, objects::Objects, shared::Shared};
 use super::{client::FilerClient, journal::FilerJournal, names, runtime::FilerRuntime};
 use crate::{
     config::FilerSettings,
@@ -89,6 +86,11 @@ impl FilerSegments {
         handle.spawn(upload::run(Arc::downgrade(&directories), Arc::clone(&shared), epoch));
         handle.spawn(upload::remove_unreferenced(client, referenced, epoch));
         Ok(Self { directories, shared, next_id: AtomicU64::new(last_id + 1) })
+    }
+
+    /// Bytes of all files that are in no object yet.
+    pub(in crate::storage) fn held_bytes(&self) -> u64 {
+        self.shared.held_bytes.load(Ordering::Relaxed)
     }
 
     fn file(&self, partition: &TopicPartition, name: &str) -> Option<Arc<FilerFile>> {
@@ -173,8 +175,10 @@ impl SegmentStore for FilerSegments {
         let files = directories.entry(partition.clone()).or_default();
         let old: Vec<_> = files.get(name).map(Arc::clone).into_iter().collect();
         self.remove(old, records)?;
-        files.insert(name.to_owned(), file);
-        Ok(())
+        files.insert(name.to_owned(), Arc::clone(&file));
+        drop(directories);
+        // What comes behind it in the journal tells when it is there.
+        self.shared.log(Vec::new(), move |is_durable| file.written(is_durable)).map(drop)
     }
 
     fn delete(&self, partition: &TopicPartition, name: &str) -> Result<(), StorageError> {

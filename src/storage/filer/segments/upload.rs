@@ -6,10 +6,9 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Directories,
-    file::{FilerFile, Shared},
-};
+use bytes::BytesMut;
+
+use super::{Directories, file::FilerFile, shared::Shared};
 use crate::storage::{StorageError, filer::client::FilerClient};
 
 /// Uploads what is ripe, until the store is gone.
@@ -19,8 +18,15 @@ pub(super) async fn run(directories: Weak<Directories>, shared: Arc<Shared>, epo
         let Some(ripe) = ripe(&directories, &shared) else { return };
         for file in ripe {
             number += 1;
-            if let Err(error) = upload(&shared, &file, epoch, number).await {
-                tracing::warn!(%error, "records stay in the journal for now");
+            let outcome = match upload(&shared, &file, epoch, number).await {
+                Ok(()) => {
+                    number += 1;
+                    merge(&shared, &file, epoch, number).await
+                }
+                error => error,
+            };
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "records stay where they are for now");
                 tokio::time::sleep(REST).await;
             }
         }
@@ -30,14 +36,14 @@ pub(super) async fn run(directories: Weak<Directories>, shared: Arc<Shared>, epo
     }
 }
 
-/// Files with enough for an object; when memory is short, those with most. None when the store is gone.
+/// Files with enough for an object; when memory is short, those with most, however little that is. None when the store is gone.
 fn ripe(directories: &Weak<Directories>, shared: &Shared) -> Option<Vec<Arc<FilerFile>>> {
     let directories = directories.upgrade()?;
     let directories = directories.read();
     let mut candidates = Vec::new();
     for file in directories.values().flat_map(|files| files.values()) {
         let (bytes, is_ripe) = file.ripe_bytes();
-        if is_ripe || bytes >= CROWDED_BYTES {
+        if bytes > 0 {
             candidates.push((bytes, is_ripe, Arc::clone(file)));
         }
     }
@@ -56,6 +62,29 @@ async fn upload(shared: &Arc<Shared>, file: &FilerFile, epoch: u64, number: u64)
     match file.finish_upload(&upload, &object) {
         Ok(true) => {
             tracing::debug!(path = object.path, bytes = upload.bytes.len(), "records moved to an object of their own");
+            Ok(())
+        }
+        outcome => {
+            object.doom();
+            outcome.map(drop)
+        }
+    }
+}
+
+/// Makes one object of several small ones that lie side by side, if there are such.
+async fn merge(shared: &Arc<Shared>, file: &FilerFile, epoch: u64, number: u64) -> Result<(), StorageError> {
+    let Some(merge) = file.begin_merge() else { return Ok(()) };
+    let mut bytes = BytesMut::new();
+    for (path, length) in &merge.parts {
+        bytes.extend_from_slice(&shared.objects.client.get_range(path, 0, *length).await?);
+    }
+    let bytes = bytes.freeze();
+    let path = format!("{}.{epoch:020}.{number:010}", merge.path_stem);
+    shared.objects.client.put(&path, bytes.clone(), None).await?;
+    let object = shared.objects.object(path);
+    match file.finish_merge(&merge, &object, bytes.len() as u64) {
+        Ok(true) => {
+            tracing::debug!(path = object.path, parts = merge.parts.len(), "small objects became one");
             Ok(())
         }
         outcome => {
@@ -107,8 +136,6 @@ const PERIOD: Duration = Duration::from_secs(1);
 const LOOK_PERIOD: Duration = Duration::from_millis(50);
 const REST: Duration = Duration::from_millis(500);
 const AT_ONCE: usize = 16;
-/// When memory is short, less than this is not worth an object.
-const CROWDED_BYTES: u64 = 256 << 10;
 
 #[cfg(test)]
 mod tests {
