@@ -49,6 +49,12 @@ fn rebalance() {
 }
 
 #[test]
+fn consumer_protocol() {
+    let gateway = Gateway::options().config("group.consumer.heartbeat.interval.ms = 500").start();
+    tools::java_scenario(&gateway.bootstrap(), "consumer_protocol", &[]);
+}
+
+#[test]
 fn transactional_refused() {
     tools::java_scenario(&Gateway::options().start().bootstrap(), "transactional_refused", &[]);
 }
