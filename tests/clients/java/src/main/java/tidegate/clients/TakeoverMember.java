@@ -6,7 +6,6 @@ import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.CooperativeStickyAssignor;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
-import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.consumer.RangeAssignor;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
@@ -23,8 +22,11 @@ import java.util.stream.Collectors;
 public final class TakeoverMember {
     private final KafkaConsumer<byte[], byte[]> consumer;
 
-    private TakeoverMember(KafkaConsumer<byte[], byte[]> consumer) {
+    private final String name;
+
+    private TakeoverMember(KafkaConsumer<byte[], byte[]> consumer, String name) {
         this.consumer = consumer;
+        this.name = name;
     }
 
     public static void main(String[] args) {
@@ -43,7 +45,7 @@ public final class TakeoverMember {
             default -> throw new IllegalArgumentException(args[3]);
         });
         TakeoverMember member = new TakeoverMember(
-                new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer()));
+                new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer()), args[4]);
         member.run(topic);
     }
 
@@ -61,39 +63,33 @@ public final class TakeoverMember {
             try {
                 take(consumer.poll(Duration.ofMillis(100)));
             } catch (KafkaException e) {
-                System.err.println(e);
+                say("failed " + e);
             }
         }
     }
 
     private void take(ConsumerRecords<byte[], byte[]> records) {
-        if (records.isEmpty()) {
-            return;
-        }
-        StringBuilder read = new StringBuilder();
         for (ConsumerRecord<byte[], byte[]> record : records) {
-            read.append("read ").append(record.partition()).append(' ').append(record.offset()).append('\n');
+            say("read " + record.partition() + " " + record.offset());
         }
-        print(read);
-        consumer.commitSync(records.nextOffsets());
-        StringBuilder committed = new StringBuilder();
-        for (Map.Entry<TopicPartition, OffsetAndMetadata> next : records.nextOffsets().entrySet()) {
-            committed.append("committed ").append(next.getKey().partition()).append(' ')
-                    .append(next.getValue().offset()).append('\n');
+        if (!records.isEmpty()) {
+            consumer.commitSync(records.nextOffsets());
+            records.nextOffsets().forEach((partition, next) ->
+                    say("committed " + partition.partition() + " " + next.offset()));
         }
-        print(committed);
     }
 
-    private static void print(CharSequence lines) {
-        System.out.print(lines);
+    /** One write a line: the other member writes to the same file. */
+    private void say(String what) {
+        System.out.print(name + " " + what + "\n");
         System.out.flush();
     }
 
     private final class Listener implements ConsumerRebalanceListener {
         @Override
         public void onPartitionsAssigned(Collection<TopicPartition> partitions) {
-            print(consumer.assignment().stream().map(partition -> " " + partition.partition()).sorted()
-                    .collect(Collectors.joining("", "assigned", "\n")));
+            say(consumer.assignment().stream().map(partition -> " " + partition.partition()).sorted()
+                    .collect(Collectors.joining("", "assigned", "")));
         }
 
         @Override
