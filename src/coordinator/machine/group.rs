@@ -113,6 +113,8 @@ impl Group {
         before.values_mut().for_each(|member| timers.cancel(&mut member.session));
         self.state = match value.state {
             _ if value.members.is_empty() => GroupState::Empty,
+            // Of a group that was of the consumer protocol before.
+            GroupState::PreparingRebalance => GroupState::PreparingRebalance,
             GroupState::CompletingRebalance => GroupState::CompletingRebalance,
             _ => GroupState::Stable,
         };

@@ -65,7 +65,7 @@ impl Machine {
                 let joined =
                     self.with_consumer(&group_id, now, out, |group, cx| group.join_classic(request, uuid, topics, cx));
                 // A static member that takes the place of the last one of the consumer protocol.
-                self.downgrade(&group_id, now, out);
+                self.downgrade(&group_id, &[], now, out);
                 return joined;
             }
             // Nothing is stored yet: should the gateway end now, the group is an empty one of the other protocol again.
@@ -225,17 +225,20 @@ impl Machine {
         if member_ids.is_empty() {
             return;
         }
-        self.with_consumer(group_id, now, out, |group, cx| group.remove_members(member_ids, reason, cx));
-        if self.downgrade(group_id, now, out) {
-            self.with_classic(group_id, now, out, |group, cx| {
-                group.prepare_rebalance("the group is classic again", cx);
-            });
+        if !self.downgrade(group_id, member_ids, now, out) {
+            self.with_consumer(group_id, now, out, |group, cx| group.remove_members(member_ids, reason, cx));
+            return;
+        }
+        for member in member_ids {
+            let (group, member) = (Arc::clone(group_id), Arc::clone(member));
+            out.notices.push(Notice::MemberRemoved { group, member, reason });
         }
     }
 
-    fn downgrade(&mut self, group_id: &GroupId, now: Now, out: &mut Output) -> bool {
+    /// Makes the group classic if that is all that its members are without those who leave.
+    fn downgrade(&mut self, group_id: &GroupId, leaving: &[Arc<str>], now: Now, out: &mut Output) -> bool {
         let Some(AnyGroup::Consumer(group)) = self.groups.get(group_id) else { return false };
-        let Some(value) = group.downgraded(now.wall_ms, &self.config) else { return false };
+        let Some(value) = group.downgraded(leaving, now.wall_ms, &self.config) else { return false };
         self.change_protocol(value, "classic", now, out);
         true
     }

@@ -418,7 +418,9 @@ impl Group {
             self.pending_sync = member_ids.into_iter().collect();
             self.schedule_sync_timer(cx);
         }
-        if self.members.len() > cx.config.size_max {
+        if self.state == GroupState::PreparingRebalance {
+            self.prepare_rebalance("the group is classic again", cx);
+        } else if self.members.len() > cx.config.size_max {
             self.prepare_rebalance("the group is larger than it may be by now", cx);
         }
     }

@@ -66,21 +66,22 @@ fn existing(data: &ConsumerGroupMetadata, topics: &dyn Topics) -> BTreeMap<Topic
 }
 
 impl ConsumerGroup {
-    /// The group as a classic one, if only members of the classic protocol are left, and any.
-    pub fn downgraded(&self, now_wall_ms: i64, config: &Config) -> Option<GroupMetadata> {
-        let members = &self.data.members;
-        let all_classic = !members.is_empty() && members.values().all(|member| member.classic.is_some());
-        if !all_classic || !config.consumer.migration.downgrades || members.len() > config.size_max {
+    /// The group without those that leave as a classic one, if only members of the classic protocol are left, and any. The epoch
+    /// stays, so that these can commit and are told to rejoin, and the state says that they must: what the others had is theirs.
+    pub fn downgraded(&self, leaving: &[Arc<str>], now_wall_ms: i64, config: &Config) -> Option<GroupMetadata> {
+        let staying = || self.data.members.iter().filter(|(member_id, _)| !leaving.contains(member_id));
+        let classic: Vec<_> = staying().filter_map(|(id, member)| self.classic_metadata(id, member)).collect();
+        let all_classic = !classic.is_empty() && classic.len() == staying().count();
+        if !all_classic || !config.consumer.migration.downgrades || classic.len() > config.size_max {
             return None;
         }
-        let classic: Vec<_> = members.iter().filter_map(|(id, member)| self.classic_metadata(id, member)).collect();
         let mut downgraded = GroupMetadata {
             group_id: Arc::clone(&self.id),
             protocol_type: PROTOCOL_TYPE.to_owned(),
             protocol: None,
             generation: self.epoch,
             leader: classic.first().map(|member| Arc::clone(&member.member_id)),
-            state: GroupState::Stable,
+            state: if leaving.is_empty() { GroupState::Stable } else { GroupState::PreparingRebalance },
             state_timestamp_ms: now_wall_ms,
             members: classic,
             consumer: None,
