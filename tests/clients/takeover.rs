@@ -28,71 +28,84 @@ use crate::support::{
 
 #[test]
 fn java_range() {
-    takeover(|| java_class("tidegate.clients.TakeoverMember"), "range");
+    takeover(java("range"), java("range"));
 }
 
 #[test]
 fn java_cooperative() {
-    takeover(|| java_class("tidegate.clients.TakeoverMember"), "cooperative");
+    takeover(java("cooperative"), java("cooperative"));
 }
 
 #[test]
 fn java_consumer_protocol() {
-    takeover(|| java_class("tidegate.clients.TakeoverMember"), "consumer");
+    takeover(java("consumer"), java("consumer"));
 }
 
 #[test]
 fn librdkafka_range() {
-    takeover(|| python_script("confluent.py"), "range");
+    takeover(librdkafka("range"), librdkafka("range"));
 }
 
 #[test]
 fn librdkafka_cooperative() {
-    takeover(|| python_script("confluent.py"), "cooperative-sticky");
+    takeover(librdkafka("cooperative-sticky"), librdkafka("cooperative-sticky"));
 }
 
 #[test]
 fn librdkafka_consumer_protocol() {
-    takeover(|| python_script("confluent.py"), "consumer");
+    takeover(librdkafka("consumer"), librdkafka("consumer"));
 }
 
 #[test]
 fn kafka_python() {
-    takeover(|| python_script("kafka_python.py"), "range");
+    let member = || (python_script("kafka_python.py"), "range");
+    takeover(member(), member());
 }
 
 #[test]
 fn aiokafka() {
-    takeover(|| python_script("aio.py"), "range");
+    let member = || (python_script("aio.py"), "range");
+    takeover(member(), member());
 }
 
 #[test]
 fn franz_go() {
-    takeover(|| go_client("franz"), "cooperative");
+    takeover(franz(), franz());
 }
 
 #[test]
 fn sarama() {
-    takeover(|| go_client("sarama"), "range");
+    let member = || (go_client("sarama"), "range");
+    takeover(member(), member());
 }
 
 #[test]
 fn kafkajs() {
-    takeover(|| node_script("kafkajs.js"), "roundrobin");
+    takeover(kafka_js(), kafka_js());
 }
 
-fn takeover(program: impl Fn() -> Command, mode: &str) {
+#[test]
+fn a_classic_member_hands_over_to_one_of_the_consumer_protocol() {
+    takeover(franz(), java("consumer"));
+}
+
+#[test]
+fn a_member_of_the_consumer_protocol_hands_over_to_a_classic_one() {
+    takeover(librdkafka("consumer"), kafka_js());
+}
+
+/// One is killed, two takes over; each is a program and its mode.
+fn takeover(one: (Command, &str), two: (Command, &str)) {
     let mut gateway = Gateway::options().storage("disk").config(SETTINGS).start();
     let (bootstrap, topic, group) = (gateway.bootstrap(), unique("topic"), unique("group"));
     topics::create(&mut gateway.connect(), &topic, PARTITIONS);
     let traffic = Traffic::start(&bootstrap, &topic);
     let journal = Journal(gateway.directory().join("members.log"));
-    let member = |name: &str| {
-        let mut command = program();
+    let start = |name, (mut command, mode): (Command, &str)| {
         command.args([&bootstrap, &topic, &group, mode, name]);
         Process::start(name, &mut command, &journal.0)
     };
-    let (mut one, mut two) = (member("one"), member("two"));
+    let (mut one, mut two) = (start("one", one), start("two", two));
 
     journal.await_that("they share the partitions, read and commit", &mut [&mut one, &mut two], |seen| {
         [&seen.one, &seen.two].iter().all(|member| member.assigned == 2 && !member.commits.is_empty())
@@ -115,6 +128,22 @@ fn takeover(program: impl Fn() -> Command, mode: &str) {
     let stored = offsets::fetch_all(&mut gateway.connect(), &group).remove(0).1;
     let stored: BTreeMap<_, _> = stored.iter().map(|partition| (partition.partition, partition.offset)).collect();
     assert_eq!(stored, written, "what the gateway has");
+}
+
+fn java(assignor_or_protocol: &str) -> (Command, &str) {
+    (java_class("tidegate.clients.TakeoverMember"), assignor_or_protocol)
+}
+
+fn librdkafka(assignor_or_protocol: &str) -> (Command, &str) {
+    (python_script("confluent.py"), assignor_or_protocol)
+}
+
+fn franz() -> (Command, &'static str) {
+    (go_client("franz"), "cooperative")
+}
+
+fn kafka_js() -> (Command, &'static str) {
+    (node_script("kafkajs.js"), "roundrobin")
 }
 
 /// The file that both members print to.
@@ -162,7 +191,7 @@ struct Seen {
 #[derive(Debug, Default)]
 struct Member {
     assigned: usize,
-    /// The partitions it committed since its assignment changed, and how often.
+    /// The partitions that it committed since its assignment changed.
     commits: BTreeSet<i32>,
     commits_ever: u32,
 }
@@ -194,7 +223,9 @@ impl Seen {
                 let (partition, offset) = (partition(2), number(3));
                 member.commits.insert(partition);
                 member.commits_ever += 1;
-                self.committed.insert(partition, offset);
+                let committed = self.committed.entry(partition).or_default();
+                assert!(offset >= *committed, "{line}: all up to {committed} was committed");
+                *committed = offset;
             }
             ("failed", _) => {}
             _ => panic!("what is this: {line}"),
@@ -251,7 +282,7 @@ impl Traffic {
 }
 
 const PARTITIONS: i32 = 4;
-/// As short as members of the classic protocol may have it; those of the consumer protocol are not asked.
+/// Members of the classic protocol ask for the same; those of the consumer protocol are not asked.
 const SETTINGS: &str = "group.consumer.session.timeout.ms = 6000\ngroup.consumer.heartbeat.interval.ms = 500\n";
 const OUTAGE: Duration = Duration::from_millis(500);
 const BETWEEN_RECORDS: Duration = Duration::from_millis(10);
