@@ -96,7 +96,7 @@ public final class Broker implements AutoCloseable {
                 ConsumerConfig.GROUP_ID_CONFIG, group,
                 ConsumerConfig.AUTO_OFFSET_RESET_CONFIG, "earliest"));
         // In the consumer protocol the broker says when.
-        if (!settings.containsKey(ConsumerConfig.GROUP_PROTOCOL_CONFIG)) {
+        if (!"consumer".equals(settings.get(ConsumerConfig.GROUP_PROTOCOL_CONFIG))) {
             all.put(ConsumerConfig.HEARTBEAT_INTERVAL_MS_CONFIG, 500);
         }
         all.putAll(settings);

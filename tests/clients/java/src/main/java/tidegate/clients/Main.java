@@ -35,7 +35,8 @@ public final class Main {
             Map.entry("idempotent_producer", new IdempotentProducer()),
             Map.entry("offset_reset", new OffsetReset()),
             Map.entry("rebalance", new Rebalance()),
-            Map.entry("stable_group_survives_restart", new StableGroupSurvivesRestart()),
+            Map.entry("stable_group_survives_restart", new StableGroupSurvivesRestart("classic")),
+            Map.entry("stable_group_survives_restart_consumer", new StableGroupSurvivesRestart("consumer")),
             Map.entry("transactional_refused", new TransactionalRefused())));
 
     private Main() {

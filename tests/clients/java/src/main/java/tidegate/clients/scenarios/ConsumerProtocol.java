@@ -18,11 +18,13 @@ import tidegate.clients.Options;
 import tidegate.clients.Scenario;
 
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
@@ -47,6 +49,8 @@ public final class ConsumerProtocol implements Scenario {
         staticRestart(broker);
         broker.step("a group moves from the classic to the consumer protocol and back, a member at a time");
         migrate(broker);
+        broker.step("static members do so, too");
+        migrateStatic(broker);
     }
 
     private static void share(Broker broker) throws Exception {
@@ -210,16 +214,51 @@ public final class ConsumerProtocol implements Scenario {
                 broker.produceAll(topic, PARTITIONS, written, written + RECORDS);
                 List<String> fresh = numbers(written, written + RECORDS);
                 written += RECORDS;
-                Check.eventually("what is new is read once", Broker.PATIENCE, () -> all(topic).stream().allMatch(
-                        partition -> members.stream().flatMap(member -> member.numbers(partition).stream())
-                                .filter(fresh::contains).toList().equals(fresh)));
+                awaitOnce(topic, members, fresh);
             }
         }
         closeAll(members);
     }
 
+    /** Members of the classic protocol do not leave when they end, and are replaced by those of the other with their id. */
+    private static void migrateStatic(Broker broker) throws Exception {
+        String group = broker.newName();
+        String topic = broker.newTopic(PARTITIONS);
+        Map<String, GroupMember> members = new TreeMap<>();
+        for (String name : List.of("a", "b")) {
+            members.put(name, staticMember(broker, group, topic, name, "classic"));
+        }
+        awaitShared(topic, members.values());
+        int written = 0;
+        for (String protocol : List.of("consumer", "classic")) {
+            for (String name : List.of("a", "b")) {
+                broker.produceAll(topic, PARTITIONS, written, written + RECORDS);
+                written += RECORDS;
+                awaitRead(topic, members.values(), written);
+                for (GroupMember member : members.values()) {
+                    member.commit();
+                }
+                members.get(name).close();
+                members.put(name, staticMember(broker, group, topic, name, protocol));
+                awaitShared(topic, members.values());
+                boolean isConsumer = protocol.equals("consumer") || name.equals("a");
+                Check.equal("type", isConsumer ? GroupType.CONSUMER : GroupType.CLASSIC,
+                        describe(broker, group).type());
+                broker.produceAll(topic, PARTITIONS, written, written + RECORDS);
+                List<String> fresh = numbers(written, written + RECORDS);
+                written += RECORDS;
+                awaitOnce(topic, members.values(), fresh);
+            }
+        }
+        closeAll(members.values());
+    }
+
     private static GroupMember staticMember(Broker broker, String group, String topic, String name) {
-        return member(broker, name, group, topic, Map.of(ConsumerConfig.GROUP_PROTOCOL_CONFIG, "consumer",
+        return staticMember(broker, group, topic, name, "consumer");
+    }
+
+    private static GroupMember staticMember(Broker broker, String group, String topic, String name, String protocol) {
+        return member(broker, name, group, topic, Map.of(ConsumerConfig.GROUP_PROTOCOL_CONFIG, protocol,
                 ConsumerConfig.GROUP_INSTANCE_ID_CONFIG, name));
     }
 
@@ -232,7 +271,7 @@ public final class ConsumerProtocol implements Scenario {
         return broker.admin().describeConsumerGroups(List.of(group)).all().get().get(group);
     }
 
-    private static void awaitShared(String topic, List<GroupMember> members) throws Exception {
+    private static void awaitShared(String topic, Collection<GroupMember> members) throws Exception {
         Check.eventually("members have half of the partitions each", Broker.PATIENCE, () -> {
             Set<TopicPartition> together = new HashSet<>();
             boolean even = true;
@@ -245,12 +284,20 @@ public final class ConsumerProtocol implements Scenario {
     }
 
     /** Waits until the members together have read all of the numbers below {@code to}. */
-    private static void awaitRead(String topic, List<GroupMember> members, int to) throws Exception {
+    private static void awaitRead(String topic, Collection<GroupMember> members, int to) throws Exception {
         Check.eventually("all read up to " + to, Broker.PATIENCE, () -> all(topic).stream().allMatch(partition ->
                 members.stream().anyMatch(member -> member.numbers(partition).contains("" + (to - 1)))));
     }
 
-    private static void closeAll(List<GroupMember> members) throws Exception {
+    /** Waits until the members together have read these numbers of each partition, each once. */
+    private static void awaitOnce(String topic, Collection<GroupMember> members, List<String> numbers)
+            throws Exception {
+        Check.eventually("what is new is read once", Broker.PATIENCE, () -> all(topic).stream().allMatch(partition ->
+                members.stream().flatMap(member -> member.numbers(partition).stream())
+                        .filter(numbers::contains).toList().equals(numbers)));
+    }
+
+    private static void closeAll(Collection<GroupMember> members) throws Exception {
         for (GroupMember member : members) {
             member.close();
         }
