@@ -29,6 +29,8 @@ def main() -> None:
     need_program("kcat", "kcat")
     for project, jar in JAVA_PROJECTS.items():
         package(project, jar)
+    build_go_clients()
+    install_node_clients()
     tools.kafka_libs()
     tools.apicurio_home()
     link_java()
@@ -58,6 +60,33 @@ def package(project: Path, jar_name: str) -> None:
         print(f"setup  {jar_name}", flush=True)
         tools.maven(["package"], project)
         jar.touch()
+
+
+def build_go_clients() -> None:
+    """Go itself knows what is up to date, and checks what it fetches against go.sum."""
+    need_program("go", "golang")
+    with venv.lock("go-clients"):
+        run(["go", "build", "-o", f"{venv.CACHE / 'go'}{os.sep}", "./..."], TESTS / "clients" / "go")
+
+
+def install_node_clients() -> None:
+    """What package-lock.json says, unless it is there."""
+    need_program("npm", "npm")
+    project = TESTS / "clients" / "node"
+    wanted, installed = project / "package-lock.json", project / "node_modules" / ".package-lock.json"
+    with venv.lock("node-clients"):
+        if installed.is_file() and installed.stat().st_mtime >= wanted.stat().st_mtime:
+            return
+        print("setup  node_modules", flush=True)
+        run(["npm", "ci", "--no-audit", "--no-fund"], project)
+        installed.touch()
+
+
+def run(command: list[str], directory: Path) -> None:
+    """Run it quietly; its output is shown only when it fails."""
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)} failed in {directory}:\n{done.stdout}{done.stderr}")
 
 
 def link_java() -> None:

@@ -24,6 +24,16 @@ fn stable_group_survives_restart() {
 }
 
 #[test]
+fn stable_group_of_the_consumer_protocol_survives_restart() {
+    let mut gateway = Gateway::options().storage("disk").config(CONSUMER_SETTINGS).start();
+    tools::java_scenario_with_restart(
+        &mut gateway,
+        "stable_group_survives_restart_consumer",
+        &["--expect-no-rebalance"],
+    );
+}
+
+#[test]
 fn fetch_from_offset() {
     tools::java_scenario(&Gateway::start().bootstrap(), "fetch_from_offset", &[]);
 }
@@ -49,6 +59,14 @@ fn rebalance() {
 }
 
 #[test]
+fn consumer_protocol() {
+    let gateway = Gateway::options().config(CONSUMER_SETTINGS).start();
+    tools::java_scenario(&gateway.bootstrap(), "consumer_protocol", &[]);
+}
+
+#[test]
 fn transactional_refused() {
     tools::java_scenario(&Gateway::options().start().bootstrap(), "transactional_refused", &[]);
 }
+
+const CONSUMER_SETTINGS: &str = "group.consumer.heartbeat.interval.ms = 500";

@@ -9,7 +9,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
 };
 
-use crate::support::{Gateway, offsets, topics, unique};
+use crate::support::{Gateway, offsets, tools::kafka_tool, topics, unique};
 
 #[test]
 fn consumer_offset_commit_and_fetch() {
@@ -173,6 +173,49 @@ fn two_consumers_share_the_partitions_and_one_takes_over() {
 }
 
 /// A consumer of `group` that commits only when it is told to.
+#[test]
+fn consumer_protocol_shares_topics_of_a_pattern() {
+    let gateway = Gateway::options().config("group.consumer.heartbeat.interval.ms = 200").start();
+    let (prefix, listed, group) = (unique("prefix"), topic_of(&gateway, 1), unique("group"));
+    let create = |name: &str| {
+        let topic = format!("{prefix}-{name}");
+        topics::create(&mut gateway.connect(), &topic, 2);
+        topic
+    };
+    create("a");
+    let settings = [("group.protocol", "consumer"), ("auto.offset.reset", "earliest")];
+    let first = consumer(&gateway, &group, &settings);
+    let topics = [&*format!("^{prefix}-.*"), &*listed];
+    first.subscribe(&topics).unwrap();
+    await_assignment(&[&first], &[3]);
+    let second = consumer(&gateway, &group, &settings);
+    second.subscribe(&topics).unwrap();
+    let created_later = create("b");
+    let start = Instant::now();
+    while first.assignment().unwrap().count() + second.assignment().unwrap().count() != 5 {
+        assert!(start.elapsed() < PATIENCE, "{:?} {:?}", first.assignment(), second.assignment());
+        for consumer in [&first, &second] {
+            assert!(consumer.poll(Duration::from_millis(50)).is_none(), "nothing is there yet");
+        }
+    }
+    produce(&gateway, &created_later, 0, 0..3);
+    drop(first);
+    await_assignment(&[&second], &[5]);
+    assert_eq!(read(&second, 3), [(0, 0), (0, 1), (0, 2)]);
+    second.commit_consumer_state(CommitMode::Sync).unwrap();
+
+    let (code, described) = kafka_tool(
+        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+        &["--bootstrap-server", &gateway.bootstrap(), "--describe", "--group", &group, "--members", "--verbose"],
+    );
+    assert_eq!(code, 0, "{described}");
+    let row: Vec<_> = described.lines().last().unwrap_or_default().split_whitespace().collect();
+    // Group, member, host, client, partitions, epoch, assignment, target epoch, target.
+    assert_eq!((row[0], row[4]), (&*group, "5"), "{described}");
+    assert_eq!((row[5], row[6]), (row[7], row[8]), "{described}");
+    assert!(row[6].contains(&format!("{created_later}:0,1")), "{described}");
+}
+
 fn consumer(gateway: &Gateway, group: &str, settings: &[(&str, &str)]) -> BaseConsumer {
     offsets::await_coordinator(&mut gateway.connect(), group);
     let mut config = ClientConfig::new();
@@ -180,10 +223,12 @@ fn consumer(gateway: &Gateway, group: &str, settings: &[(&str, &str)]) -> BaseCo
         .set("bootstrap.servers", gateway.bootstrap())
         .set("group.id", group)
         .set("enable.auto.commit", "false")
-        .set("session.timeout.ms", "10000")
-        .set("heartbeat.interval.ms", "200")
         .set("reconnect.backoff.max.ms", "200")
         .set("topic.metadata.refresh.interval.ms", "1000");
+    // In the consumer protocol the broker sets the times.
+    if !settings.contains(&("group.protocol", "consumer")) {
+        config.set("session.timeout.ms", "10000").set("heartbeat.interval.ms", "200");
+    }
     for (name, value) in settings {
         config.set(*name, *value);
     }

@@ -1,4 +1,4 @@
-//! Stock clients against the real binary: librdkafka, Java's, kcat and Kafka's command-line tools.
+//! Stock clients against the real binary: Java's, librdkafka, those of Go, Python and Node, kcat and Kafka's command-line tools.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,3 +15,4 @@ mod support;
 mod cli;
 mod java;
 mod librdkafka;
+mod takeover;

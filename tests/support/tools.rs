@@ -46,9 +46,36 @@ pub fn java_scenario_with_restart(gateway: &mut Gateway, scenario: &str, options
 }
 
 fn java_clients(bootstrap: &str, scenario: &str) -> Command {
-    let mut command = java();
-    command.arg("-jar").arg(existing(root().join("tests/clients/java/target/java-clients.jar")));
+    let mut command = java_class("tidegate.clients.Main");
     command.args(["--bootstrap", bootstrap, scenario]);
+    command
+}
+
+/// A main class of tests/clients/java.
+pub fn java_class(class: &str) -> Command {
+    let mut command = java();
+    command.arg("-cp").arg(existing(root().join("tests/clients/java/target/java-clients.jar"))).arg(class);
+    command
+}
+
+/// A program of tests/clients/go.
+pub fn go_client(name: &str) -> Command {
+    Command::new(existing(root().join(".cache/go").join(name)))
+}
+
+/// A script of tests/clients/python, in the environment of tests/requirements.txt.
+pub fn python_script(name: &str) -> Command {
+    let mut command = Command::new(existing(root().join(".cache/venv/bin/python")));
+    command.arg("-B").arg(root().join("tests/clients/python").join(name));
+    command
+}
+
+/// A script of tests/clients/node.
+pub fn node_script(name: &str) -> Command {
+    let folder = root().join("tests/clients/node");
+    existing(folder.join("node_modules"));
+    let mut command = Command::new("node");
+    command.arg(folder.join(name));
     command
 }
 

@@ -55,6 +55,21 @@ fn classic_group() -> (Harness, JoinReply) {
     (h, reply)
 }
 
+/// The same with a second member, of the consumer protocol; both are at epoch 2.
+fn shared_with_modern() -> (Harness, JoinReply) {
+    let (mut h, classic) = classic_group();
+    h.consumer_beat(joining("new", &["t"])).unwrap();
+    let mut rejoined = classic;
+    for owned in [&[0, 1, 2, 3][..], &[0, 1]] {
+        let token = h.join(classic_join(&rejoined.member_id, &[("t", owned)]));
+        rejoined = h.joined(token);
+        let token = h.sync(&rejoined, &[]);
+        assert_eq!(h.synced(token), assigned(&[0, 1]));
+    }
+    assert_eq!(rejoined.generation, 2);
+    (h, rejoined)
+}
+
 #[test]
 fn a_classic_group_moves_to_the_consumer_protocol_member_by_member() {
     let (mut h, classic) = classic_group();
@@ -91,17 +106,33 @@ fn a_classic_group_moves_to_the_consumer_protocol_member_by_member() {
 
 #[test]
 fn a_group_is_classic_again_when_its_last_modern_member_goes() {
-    let (mut h, classic) = classic_group();
+    let (mut h, classic) = shared_with_modern();
     let classic_id = classic.member_id.to_string();
-    h.consumer_beat(joining("new", &["t"])).unwrap();
     h.consumer_beat(beat("new", -1)).unwrap();
-    assert_eq!(h.state(), GroupState::PreparingRebalance);
     assert!(h.stored.groups["g"].consumer.is_none());
-    assert_eq!(h.heartbeat(&classic_id, 2), Err(GroupError::RebalanceInProgress));
+    // The classic member can still commit, and is told to rejoin for what the other had, also after a crash.
+    for _ in 0..2 {
+        assert_eq!(h.state(), GroupState::PreparingRebalance);
+        assert!(h.commit(commit(&classic_id, 2, &["t"])).is_ok());
+        assert_eq!(h.heartbeat(&classic_id, 2), Err(GroupError::RebalanceInProgress));
+        h.restart();
+    }
     let token = h.join(classic_join(&classic_id, &[]));
     let rejoined = h.joined(token);
     assert_eq!((rejoined.generation, rejoined.leader.to_string()), (3, classic_id));
     h.assign(&[rejoined]);
+}
+
+#[test]
+fn a_group_is_classic_again_when_its_last_modern_member_is_not_heard_of() {
+    let (mut h, classic) = shared_with_modern();
+    for _ in 0..8 {
+        h.advance(5_000);
+        assert_eq!(h.heartbeat(&classic.member_id, 2), Ok(()));
+    }
+    h.advance(5_000);
+    assert_eq!(h.heartbeat(&classic.member_id, 2), Err(GroupError::RebalanceInProgress));
+    assert!(h.commit(commit(&classic.member_id, 2, &["t"])).is_ok());
 }
 
 #[test]

@@ -61,6 +61,11 @@ public final class Broker implements AutoCloseable {
         return prefix + "-" + ++names;
     }
 
+    /** For a topic whose name matters. */
+    public void createTopic(String name, int partitions) throws Exception {
+        admin.createTopics(List.of(new NewTopic(name, partitions, (short) 1))).all().get();
+    }
+
     public String newTopic(int partitions) throws Exception {
         return newTopic(partitions, Map.of());
     }
@@ -89,8 +94,11 @@ public final class Broker implements AutoCloseable {
     public KafkaConsumer<String, String> groupConsumer(String group, Map<String, Object> settings) {
         Map<String, Object> all = new HashMap<>(Map.of(
                 ConsumerConfig.GROUP_ID_CONFIG, group,
-                ConsumerConfig.AUTO_OFFSET_RESET_CONFIG, "earliest",
-                ConsumerConfig.HEARTBEAT_INTERVAL_MS_CONFIG, 500));
+                ConsumerConfig.AUTO_OFFSET_RESET_CONFIG, "earliest"));
+        // In the consumer protocol the broker says when.
+        if (!"consumer".equals(settings.get(ConsumerConfig.GROUP_PROTOCOL_CONFIG))) {
+            all.put(ConsumerConfig.HEARTBEAT_INTERVAL_MS_CONFIG, 500);
+        }
         all.putAll(settings);
         return consumer(all);
     }
@@ -101,6 +109,13 @@ public final class Broker implements AutoCloseable {
             for (int i = from; i < to; i++) {
                 producer.send(new ProducerRecord<>(topic, partition, "k" + i, "" + i)).get();
             }
+        }
+    }
+
+    /** Writes the same numbers to each of the first {@code partitions}. */
+    public void produceAll(String topic, int partitions, int from, int to) throws Exception {
+        for (int partition = 0; partition < partitions; partition++) {
+            produce(topic, partition, from, to);
         }
     }
 

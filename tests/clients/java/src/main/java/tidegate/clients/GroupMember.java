@@ -4,6 +4,7 @@ import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.RetriableException;
 
@@ -34,8 +35,20 @@ public final class GroupMember implements AutoCloseable {
     private volatile RuntimeException broken;
 
     public GroupMember(String name, KafkaConsumer<String, String> consumer, String topic) {
+        this(name, consumer, List.of(topic));
+    }
+
+    public GroupMember(String name, KafkaConsumer<String, String> consumer, List<String> topics) {
+        this(name, consumer, listener -> consumer.subscribe(topics, listener));
+    }
+
+    public GroupMember(String name, KafkaConsumer<String, String> consumer, SubscriptionPattern pattern) {
+        this(name, consumer, listener -> consumer.subscribe(pattern, listener));
+    }
+
+    private GroupMember(String name, KafkaConsumer<String, String> consumer, Subscription subscription) {
         this.consumer = consumer;
-        this.thread = new Thread(() -> run(topic), name);
+        this.thread = new Thread(() -> run(subscription), name);
         this.thread.setDaemon(true);
         this.thread.start();
     }
@@ -90,6 +103,38 @@ public final class GroupMember implements AutoCloseable {
         return call(() -> consumer.groupMetadata().memberId());
     }
 
+    /** Leaves, and reads these topics from now on. */
+    public void resubscribe(List<String> topics) throws Exception {
+        call(() -> {
+            consumer.unsubscribe();
+            consumer.subscribe(topics, new Listener());
+            return null;
+        });
+    }
+
+    public void resubscribe(SubscriptionPattern pattern) throws Exception {
+        call(() -> {
+            consumer.unsubscribe();
+            consumer.subscribe(pattern, new Listener());
+            return null;
+        });
+    }
+
+    /** The values read from a partition so far. */
+    public List<String> numbers(TopicPartition partition) {
+        return records().stream()
+                .filter(record -> record.topic().equals(partition.topic()))
+                .filter(record -> record.partition() == partition.partition())
+                .map(ConsumerRecord::value).toList();
+    }
+
+    /** Waits until the member ends by an exception, and tells which. */
+    public Class<?> awaitDeath() throws Exception {
+        thread.join(Broker.PATIENCE.toMillis());
+        Check.that(thread.getName() + " ends by an exception", broken != null);
+        return broken.getClass();
+    }
+
     /** All records so far. */
     public List<ConsumerRecord<String, String>> records() {
         synchronized (records) {
@@ -115,9 +160,9 @@ public final class GroupMember implements AutoCloseable {
         checkAlive();
     }
 
-    private void run(String topic) {
+    private void run(Subscription subscription) {
         try (consumer) {
-            consumer.subscribe(List.of(topic), new Listener());
+            subscription.start(new Listener());
             while (!closing) {
                 poll();
                 for (Runnable call = calls.poll(); call != null; call = calls.poll()) {
@@ -151,6 +196,12 @@ public final class GroupMember implements AutoCloseable {
         if (broken != null) {
             throw new IllegalStateException(thread.getName() + " died", broken);
         }
+    }
+
+    /** How the consumer is told what to read. */
+    @FunctionalInterface
+    private interface Subscription {
+        void start(ConsumerRebalanceListener listener);
     }
 
     /** One call of the rebalance listener. */

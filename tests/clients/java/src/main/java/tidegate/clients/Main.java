@@ -4,6 +4,7 @@ import tidegate.clients.scenarios.Admin;
 import tidegate.clients.scenarios.ConsumerGroupPersistenceCheck;
 import tidegate.clients.scenarios.ConsumerGroupPersistencePrepare;
 import tidegate.clients.scenarios.ConsumerOffsetCommitAndFetch;
+import tidegate.clients.scenarios.ConsumerProtocol;
 import tidegate.clients.scenarios.FetchFromOffset;
 import tidegate.clients.scenarios.IdempotentProducer;
 import tidegate.clients.scenarios.OffsetReset;
@@ -24,17 +25,19 @@ public final class Main {
     private static final int FAILED = 1;
     private static final int WRONG_USAGE = 2;
 
-    private static final Map<String, Scenario> SCENARIOS = new TreeMap<>(Map.of(
-            "admin", new Admin(),
-            "consumer_group_persistence_check", new ConsumerGroupPersistenceCheck(),
-            "consumer_group_persistence_prepare", new ConsumerGroupPersistencePrepare(),
-            "consumer_offset_commit_and_fetch", new ConsumerOffsetCommitAndFetch(),
-            "fetch_from_offset", new FetchFromOffset(),
-            "idempotent_producer", new IdempotentProducer(),
-            "offset_reset", new OffsetReset(),
-            "rebalance", new Rebalance(),
-            "stable_group_survives_restart", new StableGroupSurvivesRestart(),
-            "transactional_refused", new TransactionalRefused()));
+    private static final Map<String, Scenario> SCENARIOS = new TreeMap<>(Map.ofEntries(
+            Map.entry("admin", new Admin()),
+            Map.entry("consumer_group_persistence_check", new ConsumerGroupPersistenceCheck()),
+            Map.entry("consumer_group_persistence_prepare", new ConsumerGroupPersistencePrepare()),
+            Map.entry("consumer_offset_commit_and_fetch", new ConsumerOffsetCommitAndFetch()),
+            Map.entry("consumer_protocol", new ConsumerProtocol()),
+            Map.entry("fetch_from_offset", new FetchFromOffset()),
+            Map.entry("idempotent_producer", new IdempotentProducer()),
+            Map.entry("offset_reset", new OffsetReset()),
+            Map.entry("rebalance", new Rebalance()),
+            Map.entry("stable_group_survives_restart", new StableGroupSurvivesRestart("classic")),
+            Map.entry("stable_group_survives_restart_consumer", new StableGroupSurvivesRestart("consumer")),
+            Map.entry("transactional_refused", new TransactionalRefused())));
 
     private Main() {
     }

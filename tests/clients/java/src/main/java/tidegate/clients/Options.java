@@ -57,7 +57,7 @@ public record Options(String bootstrap, String scenario, Optional<Path> state, O
         if (scenario.startsWith("consumer_group_persistence_") && state.isEmpty()) {
             throw new UsageException(scenario + " needs --state");
         }
-        if (scenario.equals("stable_group_survives_restart") && restartCommand.isEmpty()) {
+        if (scenario.startsWith("stable_group_survives_restart") && restartCommand.isEmpty()) {
             throw new UsageException(scenario + " needs --restart-command");
         }
         return new Options(bootstrap, scenario, state, restartCommand, expectNoRebalance, deadline);

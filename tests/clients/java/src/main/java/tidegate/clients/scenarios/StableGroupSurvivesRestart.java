@@ -2,6 +2,7 @@ package tidegate.clients.scenarios;
 
 import org.apache.kafka.clients.CommonClientConfigs;
 import org.apache.kafka.clients.consumer.CommitFailedException;
+import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.common.errors.RetriableException;
 import tidegate.clients.Broker;
@@ -13,6 +14,7 @@ import tidegate.clients.Shell;
 
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -27,6 +29,13 @@ public final class StableGroupSurvivesRestart implements Scenario {
     private static final int PARTITIONS = 4;
     private static final int RECORDS = 10;
     private static final Duration RECOVERY = Duration.ofSeconds(45);
+
+    private final String protocol;
+
+    /** The members' {@code group.protocol}. */
+    public StableGroupSurvivesRestart(String protocol) {
+        this.protocol = protocol;
+    }
 
     @Override
     public void run(Broker broker, Options options) throws Exception {
@@ -75,9 +84,12 @@ public final class StableGroupSurvivesRestart implements Scenario {
      * its subscription just then, it asks for a rebalance of its own accord. That is a race in the client which no
      * broker can win, so members that must not rebalance keep what they know.
      */
-    private static Map<String, Object> settings(Options options) {
-        return options.expectNoRebalance() ? Map.of(CommonClientConfigs.METADATA_RECOVERY_STRATEGY_CONFIG, "none")
-                : Map.of();
+    private Map<String, Object> settings(Options options) {
+        Map<String, Object> settings = new HashMap<>(Map.of(ConsumerConfig.GROUP_PROTOCOL_CONFIG, protocol));
+        if (options.expectNoRebalance()) {
+            settings.put(CommonClientConfigs.METADATA_RECOVERY_STRATEGY_CONFIG, "none");
+        }
+        return settings;
     }
 
     private static void produce(Broker broker, String topic, int from) throws Exception {
