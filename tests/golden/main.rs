@@ -14,6 +14,7 @@
 
 mod admin;
 mod assignments;
+mod cluster;
 mod compare;
 mod consumer_groups;
 mod consumer_requests;
@@ -92,6 +93,18 @@ scenarios! {
         changed_configs,
         cluster,
         described_partitions,
+    ],
+    cluster(): [
+        listed_reassignments,
+        altered_reassignments,
+        elections,
+        quorum,
+        scram_credentials,
+        client_quotas,
+        acls,
+        producers,
+        transactions,
+        config_resources,
     ],
     hostile(): [
         headers,
