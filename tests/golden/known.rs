@@ -76,7 +76,8 @@ pub const KNOWN: &[Difference] = known! {
     }
     "There are no broker loggers to configure": {
         "cluster/config_resources": [
-            ("all, or client metrics in version 0", r#"{ resource_name: "1", resource_type: 8 }"#, ""),
+            ("ListConfigResources 1: all", "", r#"{ resource_name: "1", resource_type: 4 }"#),
+            ("of type 8", "", "config_resources: []"),
         ],
     }
     "FindCoordinator for a share group carries a message with its error": {

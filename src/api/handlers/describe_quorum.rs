@@ -28,11 +28,13 @@ pub fn handle(request: Request) -> Handled {
         });
         TopicData::default().with_partitions(partitions.collect()).with_topic_name(topic.topic_name)
     });
-    let response =
+    let mut response =
         DescribeQuorumResponse::default().with_error_message(Some(StrBytes::new())).with_topics(topics.collect());
-    // Without a listener: controllers have none here.
-    let node = Node::default().with_node_id(BrokerId(request.broker().node_id()));
-    request.ready(&response.with_nodes(if is_metadata { vec![node] } else { Vec::new() }))
+    if is_metadata && request.version >= FIRST_WITH_NODES {
+        // Without a listener: controllers have none here.
+        response.nodes.push(Node::default().with_node_id(BrokerId(request.broker().node_id())));
+    }
+    request.ready(&response)
 }
 
 /// Whether the metadata is asked for and nothing else (`DescribeQuorumRequest`, `KafkaRaftClient.handleDescribeQuorumRequest`).
@@ -71,6 +73,7 @@ fn unknown(partition: i32) -> PartitionData {
         .with_error_message(Some(StrBytes::from_static_str(UNKNOWN_TOPIC_OR_PARTITION)))
 }
 
+const FIRST_WITH_NODES: i16 = 2;
 const METADATA_TOPIC: &str = "__cluster_metadata";
 const METADATA_PARTITION: i32 = 0;
 /// That of the first leader.
