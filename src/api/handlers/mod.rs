@@ -85,7 +85,7 @@ fn topic_ref(topic: &TopicKey) -> TopicRef {
 
 /// As much of a name as messages quote: what the longest name of a topic has.
 fn excerpt(name: &str) -> String {
-    name.chars().take(249).collect()
+    name.chars().take(EXCERPT_CHARS_MAX).collect()
 }
 
 /// The error of a name that no topic has.
@@ -118,6 +118,8 @@ fn split_repeated<T, K: std::hash::Hash + Eq>(items: Vec<T>, key: impl Fn(&T) ->
 /// What Kafka says with `Errors.INVALID_REQUEST` when it says nothing else.
 const INVALID_REQUEST: &str = "This most likely occurs because of a request being malformed by the client library or \
     the message was sent to an incompatible broker. See the broker logs for more details.";
+
+const EXCERPT_CHARS_MAX: usize = 249;
 
 /// `Errors.UNKNOWN_TOPIC_OR_PARTITION`
 const UNKNOWN_TOPIC_OR_PARTITION: &str = "This server does not host this topic-partition.";
