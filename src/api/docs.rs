@@ -44,8 +44,8 @@ const NOTES: &str = "
 - Requests with string or array lengths below -1 are refused; Kafka takes them as null where null is allowed.
 - There is no authorizer: clients that ask are told that they may do everything, as by a Kafka without one, and
   the ACL APIs answer SECURITY_DISABLED.
-- Client quotas and SCRAM credentials can be asked for, but there are none: AlterClientQuotas and AlterUserScramCredentials are
-  not there.
+- Client quotas and SCRAM credentials can be asked for, but there are none: AlterClientQuotas and
+  AlterUserScramCredentials are not there.
 - A partition may be reassigned to where it is. ElectLeaders and AlterPartitionReassignments ignore their timeout.
 - DescribeQuorum counts changes of the catalogue as offsets, and names no directory and no listener of a controller.
 - There are no broker loggers to configure: ListConfigResources lists none.
@@ -69,7 +69,8 @@ const NOTES: &str = "
 - Frames other than Produce are limited to 16 MiB; Metadata, DescribeConfigs, DescribeGroups,
   ConsumerGroupDescribe, FindCoordinator, CreateAcls, DeleteAcls, ElectLeaders, AlterPartitionReassignments,
   DescribeUserScramCredentials, DescribeQuorum, DescribeProducers and DescribeTransactions to 2 MiB.
-- Names that Metadata, a Describe request or FindCoordinator repeats are answered once. OffsetCommit answers a repeated topic in one piece.
+- Names that Metadata, a Describe request or FindCoordinator repeats are answered once. OffsetCommit answers a
+  repeated topic in one piece.
 - Where Kafka says UNKNOWN_SERVER_ERROR: Fetch takes negative limits as 0 and unknown isolation levels as
   read_uncommitted; Produce refuses an unknown codec with UNSUPPORTED_COMPRESSION_TYPE and what does not decompress with
   INVALID_RECORD; an unknown operation of IncrementalAlterConfigs is an INVALID_REQUEST; Metadata of no name and no id

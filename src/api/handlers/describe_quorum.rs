@@ -37,7 +37,7 @@ pub fn handle(request: Request) -> Handled {
     request.ready(&response)
 }
 
-/// Whether the metadata is asked for and nothing else (`DescribeQuorumRequest`, `KafkaRaftClient.handleDescribeQuorumRequest`).
+/// Whether the metadata is asked for and nothing else (`KafkaRaftClient.handleDescribeQuorumRequest`).
 fn is_metadata(topics: &[describe_quorum_request::TopicData]) -> bool {
     match topics {
         [topic] if topic.topic_name.as_str() == METADATA_TOPIC => {
