@@ -45,10 +45,13 @@ reason is said here.
 - OffsetCommit 0 and 1 and OffsetFetch 0, which Kafka 4 removed, are still answered for old clients. OffsetFetch 0 and 1
   with an empty list of topics answer all offsets of the group, as those versions have no null; Kafka 4.1 answers none.
 - Requests with string or array lengths below -1 are refused; Kafka takes them as null where null is allowed.
-- There is no authorizer: clients that ask are told that they may do everything, as by a Kafka without one. The ACL APIs
-  are not there; Kafka answers them SECURITY_DISABLED.
-- ListPartitionReassignments, ElectLeaders, DescribeQuorum, DescribeUserScramCredentials and client quotas are not there; a
-  Kafka without any of these answers empty results.
+- There is no authorizer: clients that ask are told that they may do everything, as by a Kafka without one, and
+  the ACL APIs answer SECURITY_DISABLED.
+- Client quotas and SCRAM credentials can be asked for, but there are none: AlterClientQuotas and
+  AlterUserScramCredentials are not there.
+- A partition may be reassigned to where it is. ElectLeaders and AlterPartitionReassignments ignore their timeout.
+- DescribeQuorum counts changes of the catalogue as offsets, and names no directory and no listener of a controller.
+- There are no broker loggers to configure: ListConfigResources lists none.
 - A freshly formatted Kafka 4.1 shows `min.insync.replicas` as a dynamic default of the cluster; here it is a default.
 - Unknown broker configs are refused with INVALID_CONFIG; Kafka stores them silently. `max.connections` and
   `producer.id.expiration.ms` need a restart, and some broker settings have an upper bound.
@@ -59,7 +62,8 @@ reason is said here.
   GROUP_MAX_SIZE_REACHED at the JoinGroup or SyncGroup. Kafka fails with UNKNOWN_SERVER_ERROR when it stores the group.
 - There is no moment between a topic's creation and its first leader: a Metadata request that creates a topic shows it.
 - Requests that Kafka never answers are answered: a JoinGroup or SyncGroup that its member repeats while it waits, a
-  JoinGroup that names a protocol twice, an AlterConfigs that names a resource twice, a Produce without records.
+  JoinGroup that names a protocol twice, an AlterConfigs that names a resource twice, a Produce without records,
+  ACLs of unknown types.
 - FindCoordinator for a share group carries a message with its error.
 - The one finalized feature is `group.version`: transactions are not there yet, and share groups, Streams groups and
   telemetry are not planned.
@@ -69,8 +73,10 @@ reason is said here.
   heartbeat has no partitions. Expressions may take 256 KiB when compiled. What is wrong with an expression is said in words of our own.
 - Groups have no configs of their own (`consumer.session.timeout.ms`, `consumer.heartbeat.interval.ms`): the broker's hold for all.
 - Frames other than Produce are limited to 16 MiB; Metadata, DescribeConfigs, DescribeGroups,
-  ConsumerGroupDescribe and FindCoordinator to 2 MiB.
-- Names that such a request repeats are answered once. OffsetCommit answers a repeated topic in one piece.
+  ConsumerGroupDescribe, FindCoordinator, CreateAcls, DeleteAcls, ElectLeaders, AlterPartitionReassignments,
+  DescribeUserScramCredentials, DescribeQuorum, DescribeProducers and DescribeTransactions to 2 MiB.
+- Names that Metadata, a Describe request or FindCoordinator repeats are answered once. OffsetCommit answers a
+  repeated topic in one piece.
 - Where Kafka says UNKNOWN_SERVER_ERROR: Fetch takes negative limits as 0 and unknown isolation levels as
   read_uncommitted; Produce refuses an unknown codec with UNSUPPORTED_COMPRESSION_TYPE and what does not decompress with
   INVALID_RECORD; an unknown operation of IncrementalAlterConfigs is an INVALID_REQUEST; Metadata of no name and no id

@@ -70,7 +70,15 @@ pub fn frame_bytes_max(api_key: i16, request_bytes_max: u32) -> u32 {
             | ApiKey::DescribeConfigs
             | ApiKey::DescribeGroups
             | ApiKey::ConsumerGroupDescribe
-            | ApiKey::FindCoordinator,
+            | ApiKey::FindCoordinator
+            | ApiKey::CreateAcls
+            | ApiKey::DeleteAcls
+            | ApiKey::ElectLeaders
+            | ApiKey::AlterPartitionReassignments
+            | ApiKey::DescribeUserScramCredentials
+            | ApiKey::DescribeQuorum
+            | ApiKey::DescribeProducers
+            | ApiKey::DescribeTransactions,
         ) => ASKING_FRAME_BYTES_MAX,
         _ => CONTROL_FRAME_BYTES_MAX,
     };
@@ -100,11 +108,15 @@ pub static APIS: &[Api] = &[
     Api::new(ApiKey::DeleteRecords, "DeleteRecords", 0, 2, handlers::delete_records::handle),
     Api::new(ApiKey::InitProducerId, "InitProducerId", 0, 5, handlers::init_producer_id::handle),
     Api::new(ApiKey::OffsetForLeaderEpoch, "OffsetForLeaderEpoch", 2, 4, handlers::offset_for_leader_epoch::handle),
+    Api::new(ApiKey::DescribeAcls, "DescribeAcls", 1, 3, handlers::describe_acls::handle),
+    Api::new(ApiKey::CreateAcls, "CreateAcls", 1, 3, handlers::create_acls::handle),
+    Api::new(ApiKey::DeleteAcls, "DeleteAcls", 1, 3, handlers::delete_acls::handle),
     Api::new(ApiKey::DescribeConfigs, "DescribeConfigs", 1, 4, handlers::describe_configs::handle),
     Api::new(ApiKey::AlterConfigs, "AlterConfigs", 0, 2, handlers::alter_configs::handle),
     Api::new(ApiKey::DescribeLogDirs, "DescribeLogDirs", 1, 4, handlers::describe_log_dirs::handle),
     Api::new(ApiKey::CreatePartitions, "CreatePartitions", 0, 3, handlers::create_partitions::handle),
     Api::new(ApiKey::DeleteGroups, "DeleteGroups", 0, 2, handlers::delete_groups::handle),
+    Api::new(ApiKey::ElectLeaders, "ElectLeaders", 0, 2, handlers::elect_leaders::handle),
     Api::new(
         ApiKey::IncrementalAlterConfigs,
         "IncrementalAlterConfigs",
@@ -112,8 +124,34 @@ pub static APIS: &[Api] = &[
         1,
         handlers::incremental_alter_configs::handle,
     ),
+    Api::new(
+        ApiKey::AlterPartitionReassignments,
+        "AlterPartitionReassignments",
+        0,
+        1,
+        handlers::alter_partition_reassignments::handle,
+    ),
+    Api::new(
+        ApiKey::ListPartitionReassignments,
+        "ListPartitionReassignments",
+        0,
+        0,
+        handlers::list_partition_reassignments::handle,
+    ),
     Api::new(ApiKey::OffsetDelete, "OffsetDelete", 0, 0, handlers::offset_delete::handle),
+    Api::new(ApiKey::DescribeClientQuotas, "DescribeClientQuotas", 0, 1, handlers::describe_client_quotas::handle),
+    Api::new(
+        ApiKey::DescribeUserScramCredentials,
+        "DescribeUserScramCredentials",
+        0,
+        0,
+        handlers::describe_user_scram_credentials::handle,
+    ),
+    Api::new(ApiKey::DescribeQuorum, "DescribeQuorum", 0, 2, handlers::describe_quorum::handle),
     Api::new(ApiKey::DescribeCluster, "DescribeCluster", 0, 2, handlers::describe_cluster::handle),
+    Api::new(ApiKey::DescribeProducers, "DescribeProducers", 0, 0, handlers::describe_producers::handle),
+    Api::new(ApiKey::DescribeTransactions, "DescribeTransactions", 0, 0, handlers::describe_transactions::handle),
+    Api::new(ApiKey::ListTransactions, "ListTransactions", 0, 2, handlers::list_transactions::handle),
     Api::new(
         ApiKey::ConsumerGroupHeartbeat,
         "ConsumerGroupHeartbeat",
@@ -122,6 +160,7 @@ pub static APIS: &[Api] = &[
         handlers::consumer_group_heartbeat::handle,
     ),
     Api::new(ApiKey::ConsumerGroupDescribe, "ConsumerGroupDescribe", 0, 1, handlers::consumer_group_describe::handle),
+    Api::new(ApiKey::ListConfigResources, "ListConfigResources", 0, 1, handlers::list_config_resources::handle),
     Api::new(
         ApiKey::DescribeTopicPartitions,
         "DescribeTopicPartitions",

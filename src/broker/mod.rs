@@ -22,7 +22,7 @@ use crate::{
     clock::Clock,
     config::{HostPort, Settings},
     coordinator::Coordinator,
-    log::PartitionLog,
+    log::{PartitionLog, ProducerInfo},
     metrics::Metrics,
     model::Topics,
     storage::{CoordinatorStorage, StorageError, Volume},
@@ -152,6 +152,13 @@ impl Broker {
     /// Every partition that has records, with its size.
     pub fn log_dir(&self) -> Vec<LogDirPartition> {
         self.logs.sizes(&self.topics())
+    }
+
+    /// The idempotent producers that a partition remembers.
+    pub fn producers(&self, topic: &str, partition: i32) -> Result<Vec<ProducerInfo>, PartitionError> {
+        let topic = self.topics().topic(topic).filter(|topic| topic.has_partition(partition)).cloned();
+        let topic = topic.ok_or(PartitionError::UnknownTopicOrPartition)?;
+        Ok(self.logs.if_open(topic.id, partition).map_or_else(Vec::new, |log| log.producers()))
     }
 
     /// Answers what waits: long polls with what there is, joins with a retriable error. Everything else goes on.

@@ -238,7 +238,8 @@ impl Broker {
         Ok(i32::try_from(by_index.len()).unwrap_or(i32::MAX))
     }
 
-    fn check_replicas(&self, replicas: &[i32]) -> Result<(), CreateTopicError> {
+    /// Whether a partition may have these replicas (`ReplicationControlManager.validateManualPartitionAssignment`).
+    pub fn check_replicas(&self, replicas: &[i32]) -> Result<(), CreateTopicError> {
         let fault = match replicas {
             [] => "an empty replica list.".to_owned(),
             [only] if *only == self.node_id() => return Ok(()),

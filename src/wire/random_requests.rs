@@ -1,5 +1,9 @@
 //! Random requests of every API and version that is served, encoded and decoded by kafka-protocol.
 
+// Tests beside the crate include this file, too.
+#[path = "random_requests/cluster.rs"]
+mod cluster;
+
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
@@ -21,7 +25,7 @@ use kafka_protocol::{
 use uuid::Uuid;
 
 /// What kafka-protocol decodes of what is served; its `VERSIONS` say more for some.
-pub const SERVED: [(ApiKey, i16, i16); 30] = [
+pub const SERVED: [(ApiKey, i16, i16); 43] = [
     (ApiKey::Produce, 3, 13),
     (ApiKey::Fetch, 4, 18),
     (ApiKey::ListOffsets, 1, 10),
@@ -52,6 +56,19 @@ pub const SERVED: [(ApiKey, i16, i16); 30] = [
     (ApiKey::DescribeTopicPartitions, 0, 0),
     (ApiKey::ConsumerGroupHeartbeat, 0, 1),
     (ApiKey::ConsumerGroupDescribe, 0, 1),
+    (ApiKey::DescribeAcls, 1, 3),
+    (ApiKey::CreateAcls, 1, 3),
+    (ApiKey::DeleteAcls, 1, 3),
+    (ApiKey::ElectLeaders, 0, 2),
+    (ApiKey::AlterPartitionReassignments, 0, 1),
+    (ApiKey::ListPartitionReassignments, 0, 0),
+    (ApiKey::DescribeClientQuotas, 0, 1),
+    (ApiKey::DescribeUserScramCredentials, 0, 0),
+    (ApiKey::DescribeQuorum, 0, 2),
+    (ApiKey::DescribeProducers, 0, 0),
+    (ApiKey::DescribeTransactions, 0, 0),
+    (ApiKey::ListTransactions, 0, 2),
+    (ApiKey::ListConfigResources, 0, 1),
 ];
 
 /// Each API with each version that kafka-protocol decodes.
@@ -183,6 +200,58 @@ macro_rules! with_request_type {
                 type $request = kafka_protocol::messages::DescribeTopicPartitionsRequest;
                 $body
             }
+            ApiKey::DescribeAcls => {
+                type $request = kafka_protocol::messages::DescribeAclsRequest;
+                $body
+            }
+            ApiKey::CreateAcls => {
+                type $request = kafka_protocol::messages::CreateAclsRequest;
+                $body
+            }
+            ApiKey::DeleteAcls => {
+                type $request = kafka_protocol::messages::DeleteAclsRequest;
+                $body
+            }
+            ApiKey::ElectLeaders => {
+                type $request = kafka_protocol::messages::ElectLeadersRequest;
+                $body
+            }
+            ApiKey::AlterPartitionReassignments => {
+                type $request = kafka_protocol::messages::AlterPartitionReassignmentsRequest;
+                $body
+            }
+            ApiKey::ListPartitionReassignments => {
+                type $request = kafka_protocol::messages::ListPartitionReassignmentsRequest;
+                $body
+            }
+            ApiKey::DescribeClientQuotas => {
+                type $request = kafka_protocol::messages::DescribeClientQuotasRequest;
+                $body
+            }
+            ApiKey::DescribeUserScramCredentials => {
+                type $request = kafka_protocol::messages::DescribeUserScramCredentialsRequest;
+                $body
+            }
+            ApiKey::DescribeQuorum => {
+                type $request = kafka_protocol::messages::DescribeQuorumRequest;
+                $body
+            }
+            ApiKey::DescribeProducers => {
+                type $request = kafka_protocol::messages::DescribeProducersRequest;
+                $body
+            }
+            ApiKey::DescribeTransactions => {
+                type $request = kafka_protocol::messages::DescribeTransactionsRequest;
+                $body
+            }
+            ApiKey::ListTransactions => {
+                type $request = kafka_protocol::messages::ListTransactionsRequest;
+                $body
+            }
+            ApiKey::ListConfigResources => {
+                type $request = kafka_protocol::messages::ListConfigResourcesRequest;
+                $body
+            }
             other => panic!("{other:?} is not served"),
         }
     };
@@ -224,6 +293,19 @@ pub fn random_body(api_key: ApiKey, version: i16, r: &mut Random) -> Bytes {
         ApiKey::OffsetDelete => r.offset_delete(),
         ApiKey::DescribeCluster => r.describe_cluster(),
         ApiKey::DescribeTopicPartitions => r.describe_topic_partitions(),
+        ApiKey::DescribeAcls => r.describe_acls(),
+        ApiKey::CreateAcls => r.create_acls(),
+        ApiKey::DeleteAcls => r.delete_acls(),
+        ApiKey::ElectLeaders => r.elect_leaders(),
+        ApiKey::AlterPartitionReassignments => r.alter_partition_reassignments(),
+        ApiKey::ListPartitionReassignments => r.list_partition_reassignments(),
+        ApiKey::DescribeClientQuotas => r.describe_client_quotas(),
+        ApiKey::DescribeUserScramCredentials => r.describe_user_scram_credentials(),
+        ApiKey::DescribeQuorum => r.describe_quorum(),
+        ApiKey::DescribeProducers => r.describe_producers(),
+        ApiKey::DescribeTransactions => r.describe_transactions(),
+        ApiKey::ListTransactions => r.list_transactions(),
+        ApiKey::ListConfigResources => r.list_config_resources(),
         _ => panic!("{api_key:?} is not served"),
     }
 }

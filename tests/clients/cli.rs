@@ -224,6 +224,33 @@ fn kafka_tools_that_look_around() {
 }
 
 #[test]
+fn kafka_tools_of_administrators() {
+    let gateway = Gateway::start();
+    let bootstrap = gateway.bootstrap();
+    let topic = unique("topic");
+    topics::create(&mut gateway.connect(), &topic, 1);
+    let run = |class: &str, arguments: &[&str]| tool(&format!("org.apache.kafka.tools.{class}"), &bootstrap, arguments);
+    let quorum = run("MetadataQuorumCommand", &["describe", "--status"]);
+    assert!(quorum.lines().any(|line| line.starts_with("CurrentVoters:") && line.contains("\"id\": 1")), "{quorum}");
+    let moves = run("reassign.ReassignPartitionsCommand", &["--list"]);
+    assert!(moves.contains("No partition reassignments found."), "{moves}");
+    let election =
+        run("LeaderElectionCommand", &["--election-type", "preferred", "--topic", &topic, "--partition", "0"]);
+    assert!(election.contains(&format!("Valid replica already elected for partitions {topic}-0")), "{election}");
+    run("LeaderElectionCommand", &["--election-type", "unclean", "--all-topic-partitions"]);
+    let producers = run("TransactionsCommand", &["describe-producers", "--topic", &topic, "--partition", "0"]);
+    assert!(producers.contains("LastSequence"), "{producers}");
+    let transactions = run("TransactionsCommand", &["list"]);
+    assert!(transactions.contains("TransactionalId"), "{transactions}");
+    for kind in ["users", "clients", "ips", "groups", "client-metrics"] {
+        let configs = tool("kafka.admin.ConfigCommand", &bootstrap, &["--describe", "--entity-type", kind]);
+        assert!(!configs.contains("configs"), "{kind}: {configs}");
+    }
+    let (_, acls) = kafka_tool("org.apache.kafka.tools.AclCommand", &["--bootstrap-server", &bootstrap, "--list"]);
+    assert!(acls.contains("No Authorizer is configured on the broker"), "{acls}");
+}
+
+#[test]
 fn kafka_performance_tools() {
     let gateway = Gateway::start();
     let bootstrap = gateway.bootstrap();

@@ -67,6 +67,21 @@ pub const KNOWN: &[Difference] = known! {
         "joins/a_protocol_twice": [("a protocol twice", "", "error_code: 0")],
         "admin/altered_configs": [("a topic twice", "", "Each resource must appear at most once.")],
         "records/produces": [("no records", "", "error_code: 87")],
+        "cluster/acls": [
+            ("of resource type 0", "", "error_code: 54"),
+            ("of pattern type 0", "", "error_code: 54"),
+            ("of operation 0", "", "error_code: 54"),
+        ],
+    }
+    "ElectLeaders and AlterPartitionReassignments ignore their timeout": {
+        "cluster/elections": [("timeout -1", "", "error_code: 84")],
+        "cluster/altered_reassignments": [("timeout -1", "", "error_code: 85")],
+    }
+    "There are no broker loggers to configure": {
+        "cluster/config_resources": [
+            ("ListConfigResources 1: all", "", r#"{ resource_name: "1", resource_type: 4 }"#),
+            ("of type 8", "", "config_resources: []"),
+        ],
     }
     "more is refused with GROUP_MAX_SIZE_REACHED at the JoinGroup or SyncGroup": {
         "joins/large_metadata": [
@@ -95,7 +110,7 @@ pub const KNOWN: &[Difference] = known! {
             ("FindCoordinator 6: of key type 2", "", "error_code: 42"),
         ],
     }
-    "Names that such a request repeats are answered once": {
+    "Names that Metadata, a Describe request or FindCoordinator repeats are answered once": {
         "listing/coordinators": [("of several, one of them twice and one empty", "", "error_code: 0")],
         "listing/descriptions": [("one twice", "", "error_code: 0")],
         "consumer_groups/descriptions": [
@@ -103,6 +118,8 @@ pub const KNOWN: &[Difference] = known! {
             ("ConsumerGroupDescribe 1: several", "", "error_code: 0"),
         ],
         "admin/described_configs": [("a topic twice", "", "error_code: 0")],
+        "cluster/producers": [("a partition twice", "", "error_code: 0")],
+        "cluster/transactions": [("of one twice", "", "error_code: 105")],
     }
     "OffsetCommit answers a repeated topic in one piece": {
         "offsets/commits": [("a topic twice", "", "{ partition_index: 1, error_code: 0 }]")],

@@ -14,6 +14,7 @@
 
 mod admin;
 mod assignments;
+mod cluster;
 mod compare;
 mod consumer_groups;
 mod consumer_requests;
@@ -98,6 +99,18 @@ scenarios! {
     sessions(): [
         fetch_sessions,
         sessions_of_deleted_topics,
+    ],
+    cluster(): [
+        listed_reassignments,
+        altered_reassignments,
+        elections,
+        quorum,
+        scram_credentials,
+        client_quotas,
+        acls,
+        producers,
+        transactions,
+        config_resources,
     ],
     hostile(): [
         headers,

@@ -42,6 +42,19 @@ fn every_listed_version_is_answered() {
     walk.answers(&DescribeTopicPartitionsRequest::default().with_cursor(None));
     walk.answers(&ConsumerGroupHeartbeatRequest::default());
     walk.answers(&ConsumerGroupDescribeRequest::default());
+    walk.answers(&DescribeAclsRequest::default());
+    walk.answers(&CreateAclsRequest::default());
+    walk.answers(&DeleteAclsRequest::default());
+    walk.answers(&ElectLeadersRequest::default());
+    walk.answers(&AlterPartitionReassignmentsRequest::default());
+    walk.answers(&ListPartitionReassignmentsRequest::default());
+    walk.answers(&DescribeClientQuotasRequest::default());
+    walk.answers(&DescribeUserScramCredentialsRequest::default());
+    walk.answers(&DescribeQuorumRequest::default());
+    walk.answers(&DescribeProducersRequest::default());
+    walk.answers(&DescribeTransactionsRequest::default());
+    walk.answers(&ListTransactionsRequest::default());
+    walk.answers(&ListConfigResourcesRequest::default());
     if !gateway.is_kafka() {
         let mut listed: Vec<_> = gateway.connect().api_versions().api_keys.iter().map(|api| api.api_key).collect();
         listed.sort_unstable();

@@ -127,5 +127,5 @@ fn encode(entry: ConfigEntry, details: Details) -> DescribeConfigsResourceResult
 
 pub(super) const RESOURCE_TOPIC: i8 = 2;
 pub(super) const RESOURCE_BROKER: i8 = 4;
-const RESOURCE_CLIENT_METRICS: i8 = 16;
-const RESOURCE_GROUP: i8 = 32;
+pub(super) const RESOURCE_CLIENT_METRICS: i8 = 16;
+pub(super) const RESOURCE_GROUP: i8 = 32;

@@ -1,19 +1,29 @@
 //! One handler a file, named after its API. A handler decodes, makes its broker call and encodes.
 
 pub mod alter_configs;
+pub mod alter_partition_reassignments;
 pub mod api_versions;
 pub mod consumer_group_describe;
 pub mod consumer_group_heartbeat;
+pub mod create_acls;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_acls;
 pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
+pub mod describe_acls;
+pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
 pub mod describe_log_dirs;
+pub mod describe_producers;
+pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod describe_transactions;
+pub mod describe_user_scram_credentials;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -21,8 +31,11 @@ pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
 pub mod leave_group;
+pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
+pub mod list_transactions;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
@@ -74,6 +87,11 @@ fn topic_ref(topic: &TopicKey) -> TopicRef {
     }
 }
 
+/// As much of a name as messages quote: what the longest name of a topic has.
+fn excerpt(name: &str) -> String {
+    name.chars().take(EXCERPT_CHARS_MAX).collect()
+}
+
 /// The error of a name that no topic has.
 fn why_unknown(name: &str) -> ResponseError {
     match validate_topic_name(name) {
@@ -104,6 +122,14 @@ fn split_repeated<T, K: std::hash::Hash + Eq>(items: Vec<T>, key: impl Fn(&T) ->
 /// What Kafka says with `Errors.INVALID_REQUEST` when it says nothing else.
 const INVALID_REQUEST: &str = "This most likely occurs because of a request being malformed by the client library or \
     the message was sent to an incompatible broker. See the broker logs for more details.";
+
+const EXCERPT_CHARS_MAX: usize = 249;
+
+/// `Errors.UNKNOWN_TOPIC_OR_PARTITION`
+const UNKNOWN_TOPIC_OR_PARTITION: &str = "This server does not host this topic-partition.";
+
+/// `AclControlManager`, when it has no authorizer.
+const NO_AUTHORIZER: &str = "No Authorizer is configured.";
 
 /// For clients that did not ask which operations they may do.
 const AUTHORIZED_OPERATIONS_OMITTED: i32 = i32::MIN;

@@ -1,6 +1,7 @@
 //! The shapes of all requests that are served: what Kafka 4.1's `*RequestData.SCHEMAS` say, and 3.9's for OffsetCommit
 //! 0–1 and OffsetFetch 0. The tests hold them against kafka-protocol's encoder.
 
+mod cluster;
 mod groups;
 
 use kafka_protocol::{
@@ -32,7 +33,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use self::groups::*;
+use self::{cluster::*, groups::*};
 use super::shape::{
     ALL, BOOLEAN, INT8, INT16, INT32, INT32_ARRAY, INT64,
     Kind::{Array, Bytes, Optional, String, StringArray, Structure},
@@ -41,7 +42,7 @@ use super::shape::{
 use crate::wire::{fetch, produce};
 
 /// The most frequent first: the search goes from the front.
-pub(super) static REQUESTS: [&Request; 30] = [
+pub(super) static REQUESTS: [&Request; 43] = [
     &PRODUCE,
     &FETCH,
     &OFFSET_COMMIT,
@@ -72,6 +73,19 @@ pub(super) static REQUESTS: [&Request; 30] = [
     &DESCRIBE_CLUSTER,
     &DESCRIBE_TOPIC_PARTITIONS,
     &CONSUMER_GROUP_DESCRIBE,
+    &DESCRIBE_ACLS,
+    &CREATE_ACLS,
+    &DELETE_ACLS,
+    &ELECT_LEADERS,
+    &ALTER_PARTITION_REASSIGNMENTS,
+    &LIST_PARTITION_REASSIGNMENTS,
+    &DESCRIBE_CLIENT_QUOTAS,
+    &DESCRIBE_USER_SCRAM_CREDENTIALS,
+    &DESCRIBE_QUORUM,
+    &DESCRIBE_PRODUCERS,
+    &DESCRIBE_TRANSACTIONS,
+    &LIST_TRANSACTIONS,
+    &LIST_CONFIG_RESOURCES,
 ];
 
 const fn request(api_key: ApiKey, versions: Versions, flexible_from: i16, body: Shape) -> Request {
