@@ -127,6 +127,10 @@ fn trust_me_serves_without_grpc_and_says_so() {
     gateway.crash_and_restart();
     assert_eq!(topics::texts(&read_all(&mut gateway.connect(), "t", 0, 0)), ["one"]);
     assert!(gateway.log().contains("nothing keeps a second gateway"), "{}", gateway.log());
+    eventually("the gauge says so too", Duration::from_secs(5), || {
+        let found = gateway.metrics("tidegate_filer_exclusion_guarded");
+        (found == [("tidegate_filer_exclusion_guarded".to_owned(), 0.0)]).then_some(())
+    });
 }
 
 #[test]
@@ -162,6 +166,45 @@ fn answers_that_are_cut_lose_nothing() {
 #[test]
 fn a_filer_that_takes_no_connections_loses_nothing() {
     under_fault(Fault::Down, Expect::Errors);
+}
+
+#[test]
+fn volumes_without_room_cost_errors_and_no_acknowledged_record() {
+    let seaweed = Seaweed::start_with(4, 8);
+    let mut gateway = Gateway::options()
+        .storage("filer")
+        .env("TIDEGATE_FILER_URL", &seaweed.url())
+        .env("TIDEGATE_FILER_TIMEOUT_MS", "1000")
+        .start();
+    let mut client = gateway.connect();
+    client.set_patience(Duration::from_secs(20));
+    topics::create(&mut client, TOPIC, 1);
+    // Too much for the filer's own store.
+    let large = |number: i32| Batch::of([format!("{number} {}", "x".repeat(200_000))]);
+    assert_eq!(topics::produce(&mut client, TOPIC, 0, &large(0)).error_code, 0);
+    seaweed.fill();
+    let mut acknowledged = 1;
+    eventually("a refusal", Duration::from_secs(30), || {
+        let answer = topics::produce(&mut client, TOPIC, 0, &large(acknowledged));
+        acknowledged += i32::from(answer.error_code == 0);
+        (answer.error_code != 0).then_some(())
+    });
+    eventually("/healthz names the reason", Duration::from_secs(5), || {
+        let (status, body) = http::get(gateway.admin, "/healthz");
+        (status == 503 && body.contains("no room on the filer's volumes")).then_some(())
+    });
+    let before = read_all(&mut client, TOPIC, 0, 0);
+    assert!(before.len() >= usize::try_from(acknowledged).unwrap());
+    seaweed.empty();
+    eventually("it takes records again", Duration::from_secs(30), || {
+        (topics::produce(&mut client, TOPIC, 0, &large(-1)).error_code == 0).then_some(())
+    });
+    gateway.crash_and_restart();
+    let after = read_all(&mut gateway.connect(), TOPIC, 0, 0);
+    for (number, record) in (0..acknowledged).zip(&after) {
+        assert!(record.text().starts_with(&format!("{number} ")), "{number}: {:.20}", record.text());
+    }
+    assert!(after.len() > usize::try_from(acknowledged).unwrap());
 }
 
 enum Expect {

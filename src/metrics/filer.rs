@@ -7,6 +7,7 @@ use super::Metrics;
 /// See [`Metrics::filer`].
 pub struct FilerMetrics {
     pub is_resting: IntGauge,
+    pub is_exclusion_guarded: IntGauge,
     pub layout_lag_ms: IntGauge,
     pub journal_objects: IntGauge,
     pub waiting_bytes: IntGauge,
@@ -25,6 +26,10 @@ impl Metrics {
             is_resting: gauge(
                 "tidegate_filer_circuit_open",
                 "1 while the filer failed so often that it is asked once in a while only.",
+            )?,
+            is_exclusion_guarded: gauge(
+                "tidegate_filer_exclusion_guarded",
+                "0 when nothing keeps a second gateway from the same folder (filer.exclusive is trust-me).",
             )?,
             layout_lag_ms: gauge(
                 "tidegate_filer_layout_lag_ms",

@@ -245,3 +245,42 @@ async fn a_filer_that_dies_for_a_while_costs_errors_and_no_acknowledged_commit()
     let opened = open(&filer).await;
     assert_eq!(opened.state.fetch("g", &partition("t", 0)).await.unwrap(), Some(at(4, "")));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn listings_page_through_any_number_of_groups() {
+    let filer = Filer::new();
+    let opened = open(&filer).await;
+    let commits = (0..2_050).map(|number| {
+        let state = &opened.state;
+        async move { state.commit(&group(&format!("g {number}")), vec![(partition("t", 0), at(1, ""))]).await.unwrap() }
+    });
+    futures_util::future::join_all(commits).await;
+    caught_up(&opened).await;
+    assert_eq!(opened.backend.layout.groups_with_offsets().await.unwrap().len(), 2_050);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn files_of_others_and_a_thousand_objects_of_the_journal_are_no_trouble_at_a_start() {
+    let filer = Filer::new();
+    let record = |number: u32| {
+        vec![JournalRecord { key: number.to_be_bytes().to_vec().into(), value: Some(b"x".as_slice().into()) }]
+    };
+    {
+        let journal = filer.backend().await.journal;
+        // One after the other: each is an object of its own, and most are merged away.
+        for number in 0..1_200 {
+            journal.append(ShardId(7), record(number)).await.unwrap();
+        }
+    }
+    for name in ["wal/notes.txt", "wal/00000000000000000003.bak", "owners/readme", "topics/x"] {
+        filer.put(name, "somebody's");
+    }
+    assert!(filer.list("wal").len() < 400, "{}", filer.list("wal").len());
+    for _ in 0..3 {
+        let backend = filer.backend().await;
+        assert_eq!(backend.journal.replay(ShardId(7)).await.unwrap().len(), 1_200);
+    }
+    for name in ["wal/notes.txt", "wal/00000000000000000003.bak", "topics/x"] {
+        assert_eq!(filer.get(name).as_deref(), Some("somebody's"), "{name}");
+    }
+}

@@ -20,6 +20,7 @@ use tempfile::TempDir;
 pub struct Seaweed {
     directory: TempDir,
     port_base: u16,
+    room: (u32, u32),
     running: Option<(Child, ChildStdin)>,
 }
 
@@ -31,10 +32,15 @@ impl Seaweed {
     }
 
     pub fn start() -> Self {
+        Self::start_with(50, 64)
+    }
+
+    /// With room for so many volumes of so many MiB; each takes a little more than that.
+    pub fn start_with(volumes: u32, volume_mib: u32) -> Self {
         // Tests of other processes take ports meanwhile: what did not start is tried with others.
         for _ in 0..5 {
             let directory = tempfile::Builder::new().prefix("tidegate-seaweed-").tempdir().unwrap();
-            let mut seaweed = Self { directory, port_base: free_ports(), running: None };
+            let mut seaweed = Self { directory, port_base: free_ports(), room: (volumes, volume_mib), running: None };
             if seaweed.run() {
                 return seaweed;
             }
@@ -90,8 +96,8 @@ impl Seaweed {
             format!("-master.port={}", port + MASTER),
             format!("-volume.port={}", port + VOLUME),
             format!("-filer.port={}", port + FILER),
-            "-master.volumeSizeLimitMB=64".to_owned(),
-            "-volume.max=50".to_owned(),
+            format!("-master.volumeSizeLimitMB={}", self.room.1),
+            format!("-volume.max={}", self.room.0),
             "-volume.preStopSeconds=0".to_owned(),
         ];
         // The shared one is never dropped, so its directory goes here; one that is killed to be restarted says so.
@@ -125,15 +131,39 @@ impl Seaweed {
         self.ask(&request).unwrap().matches("\"FullPath\"").count()
     }
 
+    /// Stores objects of 1 MiB below `/filler` until there is no room for another.
+    pub fn fill(&self) {
+        for number in 0..10_000 {
+            let length = 1 << 20;
+            let head = format!("PUT /filler/{number} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n");
+            let request = [head.into_bytes(), vec![b'x'; length]].concat();
+            if !self.send(self.address(), &request).unwrap().contains(" 201 ") {
+                return;
+            }
+        }
+        panic!("it does not get full");
+    }
+
+    /// Removes what [`fill`](Self::fill) stored, and has the space taken back.
+    pub fn empty(&self) {
+        self.ask("DELETE /filler?recursive=true HTTP/1.0\r\n\r\n").unwrap();
+        let master = SocketAddr::from(([127, 0, 0, 1], self.port_base + MASTER));
+        self.send(master, b"GET /vol/vacuum?garbageThreshold=0.01 HTTP/1.0\r\n\r\n").unwrap();
+    }
+
     fn takes_objects(&self) -> bool {
         let answer = self.ask("PUT /.ready HTTP/1.0\r\nContent-Length: 1\r\n\r\nx");
         answer.is_ok_and(|answer| answer.contains(" 201 "))
     }
 
     fn ask(&self, request: &str) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(self.address())?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(request.as_bytes())?;
+        self.send(self.address(), request.as_bytes())
+    }
+
+    fn send(&self, address: SocketAddr, request: &[u8]) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        stream.write_all(request)?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)

@@ -43,6 +43,7 @@ pub struct FilerBackend {
     pub journal: Arc<FilerJournal>,
     pub segments: Arc<FilerSegments>,
     pub layout: FilerLayout,
+    is_exclusion_guarded: bool,
 }
 
 impl FilerBackend {
@@ -51,6 +52,7 @@ impl FilerBackend {
         let engine = self.journal.engine();
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         metrics.is_resting.set(i64::from(engine.is_filer_resting()));
+        metrics.is_exclusion_guarded.set(i64::from(self.is_exclusion_guarded));
         metrics.layout_lag_ms.set(i64::try_from(self.layout.lag().as_millis()).unwrap_or(i64::MAX));
         metrics.journal_objects.set(gauge(engine.object_count()));
         metrics.waiting_bytes.set(gauge(engine.waiting_bytes()));
@@ -66,9 +68,10 @@ impl FilerBackend {
         let journal = FilerJournal::open(settings, Arc::clone(&client), Arc::clone(&runtime), clock, name).await?;
         let engine = journal.engine();
         runtime.handle().spawn(layout::follow(Arc::clone(&client), Arc::clone(engine), settings.layout_interval));
+        let is_exclusion_guarded = settings.is_exclusion_guarded;
         let layout = FilerLayout::new(Arc::clone(&client), Arc::clone(engine));
         let segments = FilerSegments::open(settings, client, runtime, &journal)?;
-        Ok(Self { journal: Arc::new(journal), segments: Arc::new(segments), layout })
+        Ok(Self { journal: Arc::new(journal), segments: Arc::new(segments), layout, is_exclusion_guarded })
     }
 }
 

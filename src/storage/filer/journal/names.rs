@@ -32,8 +32,10 @@ pub(super) fn parse(name: &str) -> Option<Name> {
     if let Some(sequence) = number(name) {
         return Some(Name::Single(sequence));
     }
-    if let Some((sequence, _)) = name.split_once('.') {
-        return number(sequence).map(Name::Body);
+    if let Some((sequence, rest)) = name.split_once('.') {
+        let (epoch, attempt) = rest.split_once('.')?;
+        let is_ours = number(epoch).is_some() && attempt.parse::<u32>().is_ok();
+        return number(sequence).filter(|_| is_ours).map(Name::Body);
     }
     let mut parts = name.split('-');
     let (first, last, epoch) = (number(parts.next()?)?, number(parts.next()?)?, number(parts.next()?));
@@ -49,7 +51,8 @@ mod tests {
         assert_eq!(parse(&single(7)), Some(Name::Single(7)));
         assert_eq!(parse(&merged(1, 9, 3)), Some(Name::Merged { first: 1, last: 9 }));
         assert_eq!(parse(&body(7, 3, 1)), Some(Name::Body(7)));
-        for other in ["", "notes.txt", "7", "00000000000000000007-x", "-", &merged(9, 1, 3)] {
+        for other in ["", "notes.txt", "7", "00000000000000000007-x", "00000000000000000007.bak", "-", &merged(9, 1, 3)]
+        {
             assert_eq!(parse(other), None, "{other}");
         }
     }
