@@ -198,9 +198,9 @@ fn consumer_protocol_shares_topics_of_a_pattern() {
             assert!(consumer.poll(Duration::from_millis(50)).is_none(), "nothing is there yet");
         }
     }
-    produce(&gateway, &created_later, 0, 0..3);
     drop(first);
     await_assignment(&[&second], &[5]);
+    produce(&gateway, &created_later, 0, 0..3);
     assert_eq!(read(&second, 3), [(0, 0), (0, 1), (0, 2)]);
     second.commit_consumer_state(CommitMode::Sync).unwrap();
 
