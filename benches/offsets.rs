@@ -1,9 +1,14 @@
-//! Commit and fetch of offsets: memory against disk with `os` and with `sync` durability, and with the cache in front.
+//! Commit and fetch of offsets: memory against disk with `os` and with `sync` durability, and against a SeaweedFS filer, which
+//! is started for it (`make setup` installs it); and with the cache in front.
 //!
 //! `commit/…/concurrent` is 64 groups that commit at once, as many clients do: it shows shared syncs. `growth` is the
 //! same work among 100, 1,000 and 10,000 groups.
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot run says so and ends")]
+
+#[path = "../tests/support/seaweed.rs"]
+#[allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "the tests use all of it, and end by a panic")]
+mod seaweed;
 
 use std::{cell::Cell, hint::black_box, sync::Arc};
 
@@ -11,15 +16,18 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use tempfile::TempDir;
 use tidegate::{
     clock::SystemClock,
-    config::Durability,
+    config::{self, Durability},
     model::{GroupId, OffsetMetadata, TopicPartition},
     storage::{
         CachedStorage, CoordinatorStorage, JournaledStorage,
         disk::{DiskJournal, JournalOptions},
+        filer::FilerBackend,
         memory::MemoryStorage,
     },
 };
 use tokio::runtime::Runtime;
+
+use self::seaweed::Seaweed;
 
 /// A storage under test; a directory lives as long as its journal.
 struct Backend {
@@ -42,6 +50,15 @@ impl Backend {
         Self { name: name.into(), storage: Arc::new(storage), _dir: Some(dir) }
     }
 
+    /// A folder of its own on a filer that all share, with the settings' defaults.
+    fn filer(runtime: &Runtime) -> Self {
+        let flags = [("filer.url", Seaweed::shared().url()), ("filer.path", Seaweed::folder())];
+        let settings = config::parse(None, [], &flags).expect("settings").filer;
+        let filer = runtime.block_on(FilerBackend::open(&settings, Arc::new(SystemClock::new()))).expect("a filer");
+        let storage = runtime.block_on(JournaledStorage::open(filer.journal, SHARDS)).expect("an empty storage");
+        Self { name: "filer".into(), storage: Arc::new(storage), _dir: None }
+    }
+
     fn cached(self) -> Self {
         let storage = Arc::new(CachedStorage::new(self.storage, SHARDS, CACHE_BYTES));
         Self { name: format!("{}-cached", self.name), storage, _dir: self._dir }
@@ -55,6 +72,7 @@ fn backends(runtime: &Runtime) -> Vec<Backend> {
         Backend::disk(runtime, "disk-os", Durability::Os),
         Backend::disk(runtime, "disk-os", Durability::Os).cached(),
         Backend::disk(runtime, "disk-sync", Durability::Sync),
+        Backend::filer(runtime),
     ]
 }
 
