@@ -40,6 +40,8 @@ class Row:
     bench: tuple[str, ...] = ()
     #: Whether it runs for a time, and not until it is done.
     timed: bool = True
+    #: Whether it fills gigabytes of page cache.
+    writes_much: bool = False
 
 
 def _at_least(ratio: float) -> Goal:
@@ -98,6 +100,7 @@ ROWS = (
             _latency("p99"),
         ),
         ("produce",),
+        writes_much=True,
     ),
     Row(
         "produce-small",
