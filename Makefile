@@ -31,6 +31,7 @@ setup: ## Fetch what the tests need (clients, registry, tools)
 .PHONY: test
 test: setup ## Run every test, with real clients and a real Schema Registry
 	$(CARGO) test --locked
+	$(CARGO) check --locked --benches
 
 .PHONY: quick-test
 quick-test: build ## Register and verify 10 schemas through a real registry, with restarts and kill -9

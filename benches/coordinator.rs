@@ -12,11 +12,13 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::join_all;
 use tidegate::{
+    catalog::Snapshot,
     clock::SystemClock,
-    config::GroupSettings,
+    config::{ConsumerGroupSettings, GroupSettings},
     coordinator::{
-        CommitRequest, Config, Coordinator, Event, HeartbeatRequest, JoinRequest, LeaveRequest, LeavingMember, Machine,
-        Now, Output, PartitionCommit, Reply, Request, SyncRequest, Token,
+        Assignor, CommitRequest, Config, ConsumerConfig, Coordinator, Event, HeartbeatRequest, JoinRequest,
+        LeaveRequest, LeavingMember, Machine, Migration, Now, Output, PartitionCommit, Reply, Request, SyncRequest,
+        Token,
     },
     metrics::GroupMetrics,
     model::{
@@ -56,6 +58,7 @@ fn stable(number: usize) -> GroupMetadata {
         state: GroupState::Stable,
         state_timestamp_ms: 0,
         members: (0..MEMBERS).map(member).collect(),
+        consumer: None,
     }
 }
 
@@ -83,6 +86,7 @@ fn commit(group: &GroupId, member_id: &Arc<str>) -> CommitRequest {
         generation: 1,
         member_id: Arc::clone(member_id),
         group_instance_id: None,
+        knows_member_epochs: true,
         retention_ms: None,
         partitions: (0..10).map(partition).collect(),
     }
@@ -107,6 +111,13 @@ impl Driven {
             size_max: 10_000,
             offset_metadata_max: 4096,
             offsets_retention_ms: i64::MAX,
+            consumer: ConsumerConfig {
+                session_timeout_ms: 45_000,
+                heartbeat_interval_ms: 5_000,
+                size_max: 10_000,
+                assignors: vec![Assignor::Uniform],
+                migration: Migration { upgrades: true, downgrades: true },
+            },
         };
         let now = Now { wall_ms: 0, monotonic_ms: 0 };
         Self {
@@ -154,7 +165,7 @@ impl Driven {
             requires_known_member_id: false,
             supports_skipping_assignment: true,
         };
-        let joined = self.ask(Request::Join(join, Uuid::from_u128(self.token.into())));
+        let joined = self.ask(Request::Join(join, Uuid::from_u128(self.token.into()), Arc::new(Snapshot::default())));
         // A new group's first join phase ends with a timer, if after no time at all.
         let ended = self.machine.step(Event::Timers, self.now());
         let Some((_, Reply::Join(Ok(joined)))) = joined.replies.into_iter().chain(ended.replies).next() else {
@@ -262,6 +273,14 @@ async fn coordinator(groups: usize) -> Arc<Coordinator> {
         offset_metadata_bytes_max: 4096,
         offsets_retention: Duration::from_secs(7 * 86_400),
         offsets_retention_check: Duration::from_secs(600),
+        consumer: ConsumerGroupSettings {
+            session_timeout: Duration::from_secs(45),
+            heartbeat_interval: Duration::from_secs(5),
+            size_max: 10_000,
+            assignors: vec!["uniform".into()],
+            upgrades: true,
+            downgrades: true,
+        },
     };
     let metrics = GroupMetrics::new().expect("metrics");
     let opened = Coordinator::open(Arc::new(storage), &settings, Arc::new(SystemClock::new()), &metrics).await;
