@@ -79,7 +79,7 @@ impl GroupMetadata {
     ) -> Self {
         Self {
             group_id: Arc::clone(group_id),
-            protocol_type: "consumer".to_owned(),
+            protocol_type: CONSUMER_PROTOCOL_TYPE.to_owned(),
             protocol: None,
             generation: epoch,
             leader: None,
@@ -90,6 +90,9 @@ impl GroupMetadata {
         }
     }
 }
+
+/// The protocol type of consumers, whichever protocol they speak (`ConsumerProtocol.PROTOCOL_TYPE`).
+pub const CONSUMER_PROTOCOL_TYPE: &str = "consumer";
 
 /// Opaque bytes that are written as base64 in JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use super::{
     AnyGroup, DescribedGroup, DescribedMember, ListRequest, ListedGroup, Machine, StateCounts,
     group::{Group, Member},
 };
-use crate::model::{GroupId, GroupState};
+use crate::model::{GroupId, GroupState, group::CONSUMER_PROTOCOL_TYPE};
 
 impl Machine {
     /// Groups of the consumer protocol are not known here, as in Kafka: ConsumerGroupDescribe is for them.
@@ -48,7 +48,7 @@ impl AnyGroup {
             },
             Self::Consumer(group) => ListedGroup {
                 group_id: Arc::clone(&group.id),
-                protocol_type: "consumer".to_owned(),
+                protocol_type: CONSUMER_PROTOCOL_TYPE.to_owned(),
                 state: group.state().as_str(),
                 group_type: "consumer",
             },

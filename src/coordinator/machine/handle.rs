@@ -154,13 +154,7 @@ impl Machine {
         let group_id = Arc::clone(&request.group_id);
         if request.member_epoch < 0 {
             let left = self.with_consumer(&group_id, now, out, |group, cx| group.leave(&request, cx));
-            let Some(left) = left else {
-                return Err(self
-                    .describe_consumer(&group_id, topics)
-                    .err()
-                    .unwrap_or(GroupError::GroupIdNotFound.into()));
-            };
-            let (reply, leaving) = left?;
+            let (reply, leaving) = left.unwrap_or_else(|| Err(self.not_a_consumer_group(&group_id, "Group")))?;
             self.remove_members(&group_id, leaving.as_slice(), "left", now, out);
             return Ok(reply);
         }
@@ -171,7 +165,7 @@ impl Machine {
             return self.found_consumer_group(member_id, request, topics, now, out);
         }
         let beat = self.with_consumer(&group_id, now, out, |group, cx| group.heartbeat(member_id, request, topics, cx));
-        beat.unwrap_or_else(|| Err(self.not_a_consumer_group(&group_id)))
+        beat.unwrap_or_else(|| Err(self.not_a_consumer_group(&group_id, "Consumer group")))
     }
 
     fn validate(&self, request: &ConsumerHeartbeatRequest) -> Result<(), Refusal> {
@@ -256,10 +250,11 @@ impl Machine {
         true
     }
 
-    fn not_a_consumer_group(&self, group_id: &GroupId) -> Refusal {
+    /// Kafka names what does not exist differently from API to API.
+    fn not_a_consumer_group(&self, group_id: &GroupId, name: &str) -> Refusal {
         let message = match self.groups.get(group_id) {
             Some(_) => format!("Group {group_id} is not a consumer group."),
-            None => format!("Consumer group {group_id} not found."),
+            None => format!("{name} {group_id} not found."),
         };
         Refusal::new(GroupError::GroupIdNotFound, message)
     }
@@ -267,9 +262,8 @@ impl Machine {
     fn describe_consumer(&self, group_id: &GroupId, topics: &dyn Topics) -> Result<DescribedConsumerGroup, Refusal> {
         match self.groups.get(group_id) {
             Some(AnyGroup::Consumer(group)) => Ok(group.describe(topics, &self.config)),
-            Some(AnyGroup::Classic(_)) => Err(self.not_a_consumer_group(group_id)),
             None if group_id.is_empty() => Err(Refusal::new(GroupError::InvalidGroupId, "")),
-            None => Err(Refusal::new(GroupError::GroupIdNotFound, format!("Group {group_id} not found."))),
+            Some(AnyGroup::Classic(_)) | None => Err(self.not_a_consumer_group(group_id, "Group")),
         }
     }
 

@@ -6,7 +6,7 @@ use super::{
     consumer_protocol,
     group::{Group, Member},
 };
-use crate::model::GroupState;
+use crate::model::{GroupState, group::CONSUMER_PROTOCOL_TYPE};
 
 /// What is known of a group's subscription.
 pub(super) enum Subscription {
@@ -43,5 +43,3 @@ impl Group {
         read.map_or(Subscription::Unknown, |topics| Subscription::Topics(topics.into_iter().flatten().collect()))
     }
 }
-
-const CONSUMER_PROTOCOL_TYPE: &str = "consumer";

@@ -16,10 +16,12 @@ use super::super::{
     group::{group_bytes_allow, stored_protocols},
 };
 use super::{
-    ConsumerGroup, PROTOCOL_TYPE,
+    ConsumerGroup,
     heartbeat::{Present, fenced_instance},
 };
-use crate::model::{ClassicMember, ConsumerMember, MemberState, Partitions, TopicId, TopicName, Topics};
+use crate::model::{
+    ClassicMember, ConsumerMember, MemberState, Partitions, TopicId, TopicName, Topics, group::CONSUMER_PROTOCOL_TYPE,
+};
 
 impl ConsumerGroup {
     /// Takes a JoinGroup, which is answered at once.
@@ -73,7 +75,7 @@ impl ConsumerGroup {
         self.schedule_progress(&member_id, request.rebalance_timeout_ms, cx);
         Ok(JoinReply {
             generation,
-            protocol_type: PROTOCOL_TYPE.to_owned(),
+            protocol_type: CONSUMER_PROTOCOL_TYPE.to_owned(),
             protocol: Some(protocol),
             leader: Arc::from(""),
             skip_assignment: false,
@@ -88,7 +90,7 @@ impl ConsumerGroup {
             self.validate_classic(&request.member_id, request.group_instance_id.as_deref(), request.generation)?;
         let protocol = first_protocol(&member);
         let differs = |named: &Option<String>, has: &str| named.as_ref().is_some_and(|named| named != has);
-        if differs(&request.protocol_type, PROTOCOL_TYPE) || differs(&request.protocol, protocol) {
+        if differs(&request.protocol_type, CONSUMER_PROTOCOL_TYPE) || differs(&request.protocol, protocol) {
             return Err(GroupError::InconsistentGroupProtocol);
         }
         // Whoever gives partitions back has joined for it already, and is told to join again when that is done.
@@ -99,7 +101,7 @@ impl ConsumerGroup {
         self.cancel_progress(&member_id, cx);
         self.schedule_session(&member_id, cx);
         Ok(SyncReply {
-            protocol_type: PROTOCOL_TYPE.to_owned(),
+            protocol_type: CONSUMER_PROTOCOL_TYPE.to_owned(),
             protocol: Some(protocol.to_owned()),
             assignment: self.encoded(&member, &member.assigned),
         })
@@ -153,17 +155,10 @@ impl ConsumerGroup {
 
     /// `ConsumerGroup.supportsClassicProtocols`: one of the protocols must be every classic member's.
     fn supports(&self, protocol_type: &str, protocols: &[(String, Bytes)]) -> bool {
-        let mut classic = self.data.members.values().filter_map(|member| member.classic.as_ref()).peekable();
-        if protocol_type != PROTOCOL_TYPE || protocols.is_empty() {
-            return false;
-        }
-        if classic.peek().is_none() {
-            return true;
-        }
-        let classic: Vec<_> = classic.collect();
+        let classic: Vec<_> = self.data.members.values().filter_map(|member| member.classic.as_ref()).collect();
         let is_common =
             |name: &str| classic.iter().all(|member| member.protocols.iter().any(|(known, _)| known == name));
-        protocols.iter().any(|(name, _)| is_common(name))
+        protocol_type == CONSUMER_PROTOCOL_TYPE && protocols.iter().any(|(name, _)| is_common(name))
     }
 
     fn classic_member(&self, member_id: &Arc<str>, request: &JoinRequest) -> Result<Present, JoinError> {

@@ -51,11 +51,11 @@ impl ConsumerGroup {
         present.member = updated(present.member, &request)?;
         let is_full = request.member_epoch == 0 || request.is_full();
         let owned = request.owned.as_ref();
-        let assigned_before = present.known.as_ref().map(|known| known.assigned.clone()).unwrap_or_default();
+        let known = present.known.clone();
         self.advance(&member_id, present, owned, topics, cx)?;
         self.schedule_session(&member_id, cx);
         let Some((_, member)) = self.member(&member_id) else { return Err(self.unknown_member(&member_id)) };
-        let tells_assignment = is_full || member.assigned != assigned_before;
+        let tells_assignment = is_full || known.is_none_or(|known| known.assigned != member.assigned);
         Ok(ConsumerHeartbeatReply {
             member_id,
             member_epoch: member.epoch,
@@ -236,7 +236,9 @@ fn reconcile_member(data: &mut ConsumerGroupMetadata, member_id: &str, owned: Op
     let held: HashSet<(TopicId, i32)> = others.flat_map(|(_, other)| other.held()).collect();
     let is_free = |topic, partition| !held.contains(&(topic, partition));
     let after = reconcile(member, data.assignment_epoch, owned, is_free);
-    data.members.insert(Arc::from(member_id), Arc::new(after));
+    if let Some(member) = data.members.get_mut(member_id) {
+        *member = Arc::new(after);
+    }
 }
 
 /// The member as the request has it: what it does not say stays.

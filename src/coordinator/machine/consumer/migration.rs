@@ -11,10 +11,11 @@ use super::super::{
     consumer_protocol::{Assignment, Subscription},
     group::Group,
 };
-use super::{ConsumerGroup, PROTOCOL_TYPE, classic::named_partitions};
+use super::{ConsumerGroup, classic::named_partitions};
 use crate::model::{
     ClassicMember, ConsumerGroupMetadata, ConsumerMember, GroupMetadata, GroupState, MemberMetadata, Partitions,
-    TopicId, TopicName, TopicShape, Topics, group::Base64Bytes,
+    TopicId, TopicName, TopicShape, Topics,
+    group::{Base64Bytes, CONSUMER_PROTOCOL_TYPE},
 };
 
 /// The epoch and state of the group as one of the consumer protocol; its members go on in their generation with what their
@@ -121,7 +122,7 @@ impl ConsumerGroup {
         let classic: Vec<_> = members.iter().filter_map(|(id, member)| self.classic_metadata(id, member)).collect();
         let mut downgraded = GroupMetadata {
             group_id: Arc::clone(&self.id),
-            protocol_type: PROTOCOL_TYPE.to_owned(),
+            protocol_type: CONSUMER_PROTOCOL_TYPE.to_owned(),
             protocol: None,
             generation: self.epoch,
             leader: classic.first().map(|member| Arc::clone(&member.member_id)),

@@ -197,4 +197,3 @@ pub(super) fn said_bytes(member_id: &str, member: &ConsumerMember) -> usize {
 
 const MEMBER_OVERHEAD_BYTES: usize = 128;
 const TOPIC_OVERHEAD_BYTES: usize = 16;
-pub(super) const PROTOCOL_TYPE: &str = "consumer";

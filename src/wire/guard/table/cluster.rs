@@ -21,25 +21,13 @@ use kafka_protocol::messages::{
 
 use super::{BROKER_IDS, STRINGS, request};
 use crate::wire::guard::shape::{
-    ALL, BOOLEAN, INT8, INT32, INT32_ARRAY, INT64,
+    ALL, BOOLEAN, Field, INT8, INT32, INT32_ARRAY, INT64,
     Kind::{Array, FixedArray, String, StringArray},
     Request, Shape, between, field, field_in, from,
 };
 
-pub(super) static DESCRIBE_ACLS: Request = request(
-    ApiKey::DescribeAcls,
-    between(1, 3),
-    2,
-    Shape::of::<DescribeAclsRequest>(&[
-        field("resource_type_filter", INT8),
-        field("resource_name_filter", String).nullable(ALL),
-        field("pattern_type_filter", INT8),
-        field("principal_filter", String).nullable(ALL),
-        field("host_filter", String).nullable(ALL),
-        field("operation", INT8),
-        field("permission_type", INT8),
-    ]),
-);
+pub(super) static DESCRIBE_ACLS: Request =
+    request(ApiKey::DescribeAcls, between(1, 3), 2, Shape::of::<DescribeAclsRequest>(ACL_FILTER));
 
 pub(super) static CREATE_ACLS: Request = request(
     ApiKey::CreateAcls,
@@ -65,7 +53,10 @@ pub(super) static DELETE_ACLS: Request = request(
     Shape::of::<DeleteAclsRequest>(&[field("filters", Array(&DELETE_ACLS_FILTER))]),
 );
 
-static DELETE_ACLS_FILTER: Shape = Shape::of::<DeleteAclsFilter>(&[
+static DELETE_ACLS_FILTER: Shape = Shape::of::<DeleteAclsFilter>(ACL_FILTER);
+
+/// Which ACLs are meant.
+const ACL_FILTER: &[Field] = &[
     field("resource_type_filter", INT8),
     field("resource_name_filter", String).nullable(ALL),
     field("pattern_type_filter", INT8),
@@ -73,7 +64,7 @@ static DELETE_ACLS_FILTER: Shape = Shape::of::<DeleteAclsFilter>(&[
     field("host_filter", String).nullable(ALL),
     field("operation", INT8),
     field("permission_type", INT8),
-]);
+];
 
 pub(super) static ELECT_LEADERS: Request = request(
     ApiKey::ElectLeaders,
