@@ -215,11 +215,11 @@ async fn open_broker(
 ) -> anyhow::Result<Broker> {
     let catalog =
         Catalog::open(Arc::clone(&storage.journal), Arc::clone(clock), settings.broker.partitions_max).await?;
-    let producer_ids = ProducerIds::open(Arc::clone(&storage.journal)).await?;
     let context = LogContext::new(Arc::clone(clock), settings.durability, settings.log.producer_id_expiration);
     let defaults = Arc::new(settings.broker_configs.topic_defaults(&catalog.dynamic_configs()));
     let logs =
         Logs::open(Arc::clone(&storage.segments), context, defaults, &catalog).context("cannot open the partitions")?;
+    let producer_ids = ProducerIds::open(Arc::clone(&storage.journal), logs.highest_producer_id()).await?;
     let state = Arc::clone(&storage.state);
     let coordinator = Coordinator::open(state, &settings.groups, Arc::clone(clock), &metrics.groups).await?;
     Ok(Broker::new(BrokerParts {

@@ -167,6 +167,11 @@ impl Logs {
         self.open.read().values().flat_map(BTreeMap::values).cloned().collect()
     }
 
+    /// The highest id of an idempotent producer that a log remembers.
+    pub fn highest_producer_id(&self) -> Option<i64> {
+        self.open.read().values().flat_map(BTreeMap::values).filter_map(|log| log.highest_producer_id()).max()
+    }
+
     /// Why the first of the logs that take no writes does not; none when all do.
     pub fn trouble(&self) -> Option<String> {
         let open = self.open.read();

@@ -13,14 +13,16 @@ pub struct ProducerIds {
 }
 
 impl ProducerIds {
-    /// Starts after the last block that any earlier run took.
-    pub async fn open(journal: Arc<dyn Journal>) -> Result<Self, StorageError> {
-        let mut next = 0;
+    /// Starts after the last block that any earlier run took, and above `highest_known`: the records of a partition that
+    /// was copied here from another broker are of producers that this one never gave an id.
+    pub async fn open(journal: Arc<dyn Journal>, highest_known: Option<i64>) -> Result<Self, StorageError> {
+        // A client can write any id, and must not use them up.
+        let mut next = highest_known.filter(|id| *id < IMPLAUSIBLE_ID).map_or(0, |id| id + 1);
         for (key, value) in journal.replay(ShardId::PRODUCER_IDS).await? {
             let Ok(end) = <[u8; 8]>::try_from(value.as_ref()) else {
                 return Err(StorageError::Corrupt(format!("producer id block with key {key:02x?}")));
             };
-            next = i64::from_be_bytes(end);
+            next = next.max(i64::from_be_bytes(end));
         }
         Ok(Self { journal, block: tokio::sync::Mutex::new(Block { next, end: next }) })
     }
@@ -50,3 +52,5 @@ struct Block {
 }
 
 const BLOCK_SIZE: i64 = 1000;
+/// No broker that counts up gets here.
+const IMPLAUSIBLE_ID: i64 = 1 << 62;

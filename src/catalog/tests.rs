@@ -88,13 +88,21 @@ async fn a_topic_does_not_shrink_and_a_log_start_does_not_go_back() {
 #[tokio::test]
 async fn producer_ids_are_never_given_out_twice() {
     let journal = Arc::new(MemoryJournal::new());
-    let first = ProducerIds::open(Arc::clone(&journal) as Arc<dyn Journal>).await.unwrap();
+    let first = ProducerIds::open(Arc::clone(&journal) as Arc<dyn Journal>, None).await.unwrap();
     let mut last = -1;
     for _ in 0..1500 {
         let id = first.next().await.unwrap();
         assert!(id > last);
         last = id;
     }
-    let second = ProducerIds::open(journal as Arc<dyn Journal>).await.unwrap();
+    let second = ProducerIds::open(journal as Arc<dyn Journal>, Some(7)).await.unwrap();
     assert!(second.next().await.unwrap() > last);
+}
+
+#[tokio::test]
+async fn producer_ids_of_records_from_elsewhere_are_not_given_out() {
+    let open = |known| ProducerIds::open(Arc::new(MemoryJournal::new()), Some(known));
+    assert_eq!(open(4999).await.unwrap().next().await.unwrap(), 5000);
+    // What a client made up does not use them up.
+    assert_eq!(open(i64::MAX).await.unwrap().next().await.unwrap(), 0);
 }

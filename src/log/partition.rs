@@ -319,6 +319,11 @@ impl PartitionLog {
         self.state.lock().producers.list()
     }
 
+    /// The highest id of those.
+    pub fn highest_producer_id(&self) -> Option<i64> {
+        self.state.lock().producers.highest_id()
+    }
+
     /// Wakes `waiter` from now on, until it is dropped, whenever the high watermark or the log start moves or the log
     /// is closed. Register first, then look: nothing is missed.
     pub fn register(&self, waiter: &Arc<Waiter>) {

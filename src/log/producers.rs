@@ -133,6 +133,10 @@ impl Producers {
         self.entries.iter().filter_map(last).collect()
     }
 
+    pub(super) fn highest_id(&self) -> Option<i64> {
+        self.entries.keys().copied().max()
+    }
+
     pub(super) fn list(&self) -> Vec<ProducerInfo> {
         let mut list: Vec<_> = self
             .entries

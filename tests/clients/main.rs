@@ -1,4 +1,5 @@
-//! Stock clients against the real binary: Java's, librdkafka, those of Go, Python and Node, kcat and Kafka's command-line tools.
+//! Stock clients against the real binary: Java's, librdkafka, those of Go, Python and Node, kcat and Kafka's command-line tools;
+//! and files of partitions, which Kafka and the gateway read of each other.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,4 +16,5 @@ mod support;
 mod cli;
 mod java;
 mod librdkafka;
+mod segments;
 mod takeover;

@@ -9,6 +9,7 @@ pub mod frames;
 pub mod gateway;
 pub mod groups;
 pub mod http;
+pub mod kafka;
 pub mod legacy;
 pub mod offsets;
 pub mod process;

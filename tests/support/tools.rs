@@ -19,6 +19,11 @@ pub fn kcat(arguments: &[&str]) -> String {
     output
 }
 
+/// Whether a broker tells kcat of itself.
+pub fn kcat_answers(bootstrap: &str) -> bool {
+    try_kcat(&["-b", bootstrap, "-L", "-m", "2"]).0 == 0
+}
+
 pub fn try_kcat(arguments: &[&str]) -> (i32, String) {
     let program = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
         .flat_map(|directory| [directory.join("kcat"), directory.join("kafkacat")])
@@ -101,7 +106,8 @@ pub fn kafka_tool_with_input(class: &str, arguments: &[&str], input: &str) -> (i
     process::run(class, &mut command, JAVA_PATIENCE)
 }
 
-fn kafka_command(class: &str) -> Command {
+/// The command line of a main class of Apache Kafka.
+pub fn kafka_command(class: &str) -> Command {
     let libraries = existing(cache().join("kafka-4.1.0/libs"));
     let mut command = java();
     command.arg("-cp").arg(format!("{}/*", libraries.display())).arg(class);
