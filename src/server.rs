@@ -66,7 +66,7 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
         tokio::spawn(observe_filer(Arc::clone(filer), metrics.filer()?));
     }
     let broker = Arc::new(open_broker(&settings, &clock, &metrics, &storage, advertised).await?);
-    let gateway = Arc::new(Gateway { broker: Arc::clone(&broker), metrics });
+    let gateway = Arc::new(Gateway::new(Arc::clone(&broker), metrics));
     let checked = Arc::clone(&broker);
     tokio::task::spawn_blocking(move || checked.check_logs());
     let retention = tokio::spawn(enforce_retention(Arc::clone(&broker)));

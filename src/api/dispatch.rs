@@ -17,7 +17,7 @@ use super::{Gateway, Handled, Request, RequestError, Session, find, handlers};
 pub fn dispatch(gateway: &Arc<Gateway>, session: &Arc<Session>, frame: Bytes) -> Handled {
     let mut body = frame;
     let header = header::decode_header(&mut body)?;
-    let api = find(header.api_key).ok_or(RequestError::UnknownApi(header.api_key as i16))?;
+    let (row, api) = find(header.api_key).ok_or(RequestError::UnknownApi(header.api_key as i16))?;
     let request = Request {
         api_key: header.api_key,
         version: header.api_version,
@@ -26,7 +26,7 @@ pub fn dispatch(gateway: &Arc<Gateway>, session: &Arc<Session>, frame: Bytes) ->
         body,
         gateway: Arc::clone(gateway),
         session: Arc::clone(session),
-        _timer: gateway.metrics.request_timer(api.name),
+        _timer: gateway.request_timer(row, api),
     };
     debug!(
         target: "tidegate::request",

@@ -9,11 +9,17 @@ mod errors;
 pub mod handlers;
 mod request;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 
 use kafka_protocol::messages::ApiKey;
 
-use crate::{broker::Broker, metrics::Metrics};
+use crate::{
+    broker::Broker,
+    metrics::{Histogram, Metrics, RequestTimer},
+};
 
 pub use dispatch::dispatch;
 pub use request::{Handled, Outcome, Reply, Request, RequestError};
@@ -22,6 +28,21 @@ pub use request::{Handled, Outcome, Reply, Request, RequestError};
 pub struct Gateway {
     pub broker: Arc<Broker>,
     pub metrics: Arc<Metrics>,
+    /// One for each row of [`APIS`], from its first request on: to look it up by name would cost each request a lock.
+    request_seconds: Vec<OnceLock<Histogram>>,
+}
+
+impl Gateway {
+    pub fn new(broker: Arc<Broker>, metrics: Arc<Metrics>) -> Self {
+        let request_seconds = APIS.iter().map(|_| OnceLock::new()).collect();
+        Self { broker, metrics, request_seconds }
+    }
+
+    /// Starts the clock of a request to the API in this row of the table.
+    fn request_timer(&self, row: usize, api: &Api) -> Option<RequestTimer> {
+        let seconds = self.request_seconds.get(row)?;
+        Some(seconds.get_or_init(|| self.metrics.request_seconds(api.name)).start_timer())
+    }
 }
 
 /// What is known of the client behind a connection.
@@ -56,9 +77,10 @@ impl Api {
     }
 }
 
-/// The row of `key`.
-pub fn find(key: ApiKey) -> Option<&'static Api> {
-    APIS.binary_search_by_key(&(key as i16), |api| api.key as i16).ok().and_then(|index| APIS.get(index))
+/// The row of `key`, and its place in the table.
+pub fn find(key: ApiKey) -> Option<(usize, &'static Api)> {
+    let row = APIS.binary_search_by_key(&(key as i16), |api| api.key as i16).ok()?;
+    Some((row, APIS.get(row)?))
 }
 
 /// Largest frame of an API. Only Produce carries records; where a short name asks for a long answer, little is enough.

@@ -30,7 +30,7 @@ pub struct Request {
     pub gateway: Arc<Gateway>,
     pub session: Arc<Session>,
     /// Observes, when the request is dropped, how long it took from dispatch to its encoded reply.
-    pub(super) _timer: RequestTimer,
+    pub(super) _timer: Option<RequestTimer>,
 }
 
 /// What a handler answers in its first, synchronous stage.

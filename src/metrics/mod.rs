@@ -4,9 +4,10 @@ mod cleaner;
 mod filer;
 mod groups;
 
+pub use prometheus::Histogram;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramTimer, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramTimer, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 pub use self::{cleaner::CleanerMetrics, filer::FilerMetrics, groups::GroupMetrics};
@@ -95,9 +96,9 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Starts the clock of one request.
-    pub fn request_timer(&self, api: &str) -> RequestTimer {
-        self.request_seconds.with_label_values(&[api]).start_timer()
+    /// How long requests of one API take.
+    pub fn request_seconds(&self, api: &str) -> Histogram {
+        self.request_seconds.with_label_values(&[api])
     }
 
     /// How much of one kind (`offsets`, `groups`, `records`) a backend holds; the entries of records are partitions.

@@ -4,7 +4,7 @@
 //! request's place in whatever queue it goes to; its reply is awaited at the head of the queue of replies. That is
 //! how pipelined produces and commits share one sync and yet nothing overtakes anything (design.md, "A request").
 
-use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use kafka_protocol::messages::ApiKey;
@@ -103,13 +103,16 @@ struct Waiting {
 }
 
 impl Connection<'_> {
-    async fn run(&mut self, stream: &mut TcpStream, budget: Budget, mut shutdown: Shutdown) -> Result<(), Closed> {
+    async fn run(&mut self, stream: &mut TcpStream, budget: Budget, shutdown: Shutdown) -> Result<(), Closed> {
         let (mut input, mut output) = stream.split();
         let mut reader = FrameReader::new(budget, self.settings.request_bytes_max, crate::api::frame_bytes_max);
         let mut guard = IdleGuard::new(self.settings);
+        let mut word = shutdown.clone();
+        // One wait for the whole life of the connection: to begin and to end one takes a lock that all share.
+        let mut word = pin!(word.given());
         let mut stopping = false;
         loop {
-            // A connection whose input or replies are always ready would not get to `given` below.
+            // A connection whose input or replies are always ready would not get to `word` below.
             stopping = stopping || shutdown.is_given();
             if stopping && self.queue.is_empty() {
                 return Ok(());
@@ -143,7 +146,7 @@ impl Connection<'_> {
                         }
                     }
                 }
-                () = shutdown.given(), if !stopping => stopping = true,
+                () = &mut word, if !stopping => stopping = true,
                 () = guard.alarm() => self.check(&mut guard, &reader, &input)?,
             }
         }

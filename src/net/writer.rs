@@ -9,7 +9,7 @@ use std::{
 use bytes::Buf;
 use rustix::{
     io::Errno,
-    net::{SendAncillaryBuffer, SendFlags, sendmsg},
+    net::{SendAncillaryBuffer, SendFlags, send, sendmsg},
 };
 use tokio::{io::Interest, net::TcpStream};
 
@@ -47,6 +47,10 @@ pub(super) async fn write_all(
 
 /// The chunks up to the next that lies in a file; that one follows at once, so they need not leave as a packet of their own.
 fn send_heap(stream: &TcpStream, chunks: &VecDeque<Chunk>) -> io::Result<usize> {
+    // Nearly every reply: the kernel need not read a list.
+    if let (1, Some(Chunk::Heap(bytes))) = (chunks.len(), chunks.front()) {
+        return Ok(send(stream, bytes, SendFlags::NOSIGNAL)?);
+    }
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let heap = chunks.iter().map_while(|chunk| match chunk {
         Chunk::Heap(bytes) => Some(bytes),
@@ -65,7 +69,7 @@ fn send_file(stream: &TcpStream, range: &FileRange) -> io::Result<usize> {
         Err(Errno::INVAL | Errno::NOSYS) => {
             let piece = FileRange { len: range.len.min(COPIED_BYTES_MAX), ..range.clone() };
             let bytes = piece.read()?;
-            Ok(sendmsg(stream, &[IoSlice::new(&bytes)], &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?)
+            Ok(send(stream, &bytes, SendFlags::NOSIGNAL)?)
         }
         result => Ok(result?),
     }
