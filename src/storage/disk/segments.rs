@@ -204,11 +204,7 @@ impl SegmentStore for DiskSegments {
     }
 
     fn sync_tails(&self, tails: &[Tail<'_>]) -> Result<(), StorageError> {
-        self.redo.append(tails).or_else(|error| {
-            // On a full disk there is no room to write anything twice, and none is needed.
-            tracing::warn!(%error, "the redo log takes nothing; syncing each file by itself");
-            tails.iter().try_for_each(|tail| tail.file.sync())
-        })
+        self.redo.append(tails)
     }
 
     fn settle(&self) -> Result<(), StorageError> {

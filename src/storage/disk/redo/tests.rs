@@ -303,12 +303,3 @@ fn a_deleted_file_is_not_held_by_what_was_settled() {
     });
     assert!(!is_held);
 }
-
-#[test]
-fn files_are_synced_one_by_one_when_nothing_can_be_noted() {
-    let bench = Bench::new(1);
-    fs::remove_dir_all(bench.dir.path().join("redo")).unwrap();
-    let (partition, file) = &bench.files[0];
-    file.append(&[io::IoSlice::new(b"bytes")]).unwrap();
-    bench.segments.sync_tails(&[Tail { partition, name: NAME, file, from: 0, to: 5 }]).unwrap();
-}
