@@ -64,6 +64,12 @@ pub trait SegmentStore: Send + Sync + 'static {
         Ok(())
     }
 
+    /// At how many places what [`sync_tails`](Self::sync_tails) had made durable could not be read when the store was opened:
+    /// ends of files may be missing.
+    fn damages(&self) -> u64 {
+        0
+    }
+
     /// Every partition that has a directory; no order.
     fn partitions(&self) -> Result<Vec<TopicPartition>, StorageError>;
 
