@@ -444,7 +444,7 @@ impl PartitionLog {
             if !matches!(state.status, Status::Failed { .. }) {
                 return;
             }
-            (state.segments.clone(), state.log_start)
+            (state.segments.to_vec(), state.log_start)
         };
         let result = self.cut(&segments, keep).and_then(|()| {
             let recovered = recovery::recover(&*self.store, &self.partition, &self.config.load(), log_start)?;
@@ -467,7 +467,7 @@ impl PartitionLog {
                     // It may name a segment that was cut off, and then all of this one would be visible.
                     state.high_watermark = recovered.end;
                 }
-                state.segments = recovered.segments;
+                state.segments = recovered.segments.into();
                 state.producers = recovered.producers;
                 state.epochs = recovered.epochs;
                 state.rolled = None;
