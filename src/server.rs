@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use anyhow::Context;
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     signal::unix::{SignalKind, signal},
 };
 use tracing::{error, info, warn};
@@ -61,11 +62,19 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     settings.broker_configs.set_derived(settings.broker.node_id, addresses.kafka, &advertised, &data_dir);
     let settings = Arc::new(settings);
 
-    let storage = Storage::open(&settings, &clock).await?;
-    if let Some(filer) = &storage.filer {
-        tokio::spawn(observe_filer(Arc::clone(filer), metrics.filer()?));
-    }
-    let broker = Arc::new(open_broker(&settings, &clock, &metrics, &storage, advertised).await?);
+    // On a thread that may block for as long as the recovery takes, so that a signal is heard meanwhile.
+    let opening = Opening { settings: Arc::clone(&settings), clock, metrics: Arc::clone(&metrics), advertised };
+    let runtime = Handle::current();
+    let opened = tokio::task::spawn_blocking(move || runtime.block_on(opening.run()));
+    let (storage, broker) = tokio::select! {
+        biased;
+        // What a recovery does can be done again, as after a kill: there is nothing to finish.
+        () = stop_signals.wait() => {
+            info!("stopped before the start was complete");
+            return Ok(());
+        }
+        opened = opened => opened.context("the start was cut short")??,
+    };
     let gateway = Arc::new(Gateway::new(Arc::clone(&broker), metrics));
     let checked = Arc::clone(&broker);
     tokio::task::spawn_blocking(move || checked.check_logs());
@@ -104,6 +113,26 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     }
     info!("stopped");
     Ok(())
+}
+
+/// What a start has to open, which may take long.
+struct Opening {
+    settings: Arc<Settings>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    advertised: HostPort,
+}
+
+impl Opening {
+    async fn run(self) -> anyhow::Result<(Storage, Arc<Broker>)> {
+        let Self { settings, clock, metrics, advertised } = self;
+        let storage = Storage::open(&settings, &clock).await?;
+        if let Some(filer) = &storage.filer {
+            tokio::spawn(observe_filer(Arc::clone(filer), metrics.filer()?));
+        }
+        let broker = open_broker(&settings, &clock, &metrics, &storage, advertised).await?;
+        Ok((storage, Arc::new(broker)))
+    }
 }
 
 /// The backend that the settings name.

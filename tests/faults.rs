@@ -490,6 +490,44 @@ fn what_a_power_cut_takes_from_a_segment_comes_back_from_the_redo_log() {
 }
 
 #[test]
+fn a_flipped_bit_in_the_redo_log_is_told_and_what_is_behind_it_is_applied() {
+    let (mut gateway, segment, whole) = killed_with_five_batches();
+    let size = whole.len() / 5;
+    let note = gateway.data_dir().join("redo/00000000000000000001.redo");
+    patch(&note, |bytes| {
+        let third = &whole[2 * size..3 * size];
+        let at = bytes.windows(size).position(|window| window == third).unwrap();
+        bytes[at + 65] ^= 4;
+    });
+    // As a power cut may: the first batch was synced with its segment, the others only there.
+    fs::write(&segment, &whole[..size]).unwrap();
+    let (code, output) = doctor(&gateway);
+    assert!(code == 1 && output.contains("damage: redo/00000000000000000001.redo at byte "), "{output}");
+    gateway.run();
+    let mut client = gateway.connect();
+    for offset in 0..5 {
+        let answer = topics::fetch(&mut client, "topic", 0, offset);
+        match offset {
+            2 => assert_eq!(answer.error_code, CORRUPT_MESSAGE),
+            _ => assert_eq!(batch::records_of(answer.records.as_ref())[0].text(), offset.to_string()),
+        }
+    }
+    assert_eq!(produce_values(&mut client, "topic", 0, ["next"]), 5, "no offset is given out twice");
+    eventually("the metric counts", PATIENCE, || {
+        (gateway.metrics("tidegate_redo_log_damages")[0].1 == 1.0).then_some(())
+    });
+    let log = gateway.log();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("the redo log is damaged")).collect();
+    assert!(told.len() == 1 && told[0].contains("ERROR"), "{told:?}");
+    stop(&mut gateway);
+    let (code, output) = doctor(&gateway);
+    assert_eq!(code, 1, "{output}");
+    for part in ["damage: redo/00000000000000000001.damaged: ", "offset 2 is damaged"] {
+        assert!(output.contains(part), "{part}: {output}");
+    }
+}
+
+#[test]
 fn the_doctor_names_what_belongs_to_nothing_and_what_is_broken_beside_the_records() {
     let mut gateway = Gateway::options().storage("disk").start();
     let mut client = gateway.connect();

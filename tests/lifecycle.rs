@@ -12,6 +12,7 @@
 mod support;
 
 use std::{
+    fs,
     net::TcpListener,
     path::Path,
     time::{Duration, Instant},
@@ -21,11 +22,12 @@ use kafka_protocol::messages::FetchRequest;
 use support::{
     Client, Gateway,
     batch::Batch,
+    eventually,
     frames::frame,
     gateway::serve_command,
     groups::{self, await_state},
     http, process,
-    topics::{self, fetch_request, produce_request, produce_values, read_all},
+    topics::{self, fetch_request, produce_request, produce_values, read_all, texts},
 };
 
 #[test]
@@ -118,6 +120,32 @@ fn an_orderly_stop_keeps_everything() {
         assert_eq!(read_all(&mut client, "topic", 2, 0).len(), usize::try_from(round + 1).unwrap());
         assert_eq!(support::offsets::fetch_all(&mut client, "group")[0].1[0].offset, round + 1);
     }
+}
+
+#[test]
+fn sigterm_ends_a_start_that_is_recovering_and_harms_nothing() {
+    let mut gateway = Gateway::options().storage("disk").start();
+    let mut client = gateway.connect();
+    topics::create(&mut client, "topic", 1);
+    assert_eq!(produce_values(&mut client, "topic", 0, ["kept"]), 0);
+    gateway.kill();
+    // A recovery that takes for ever: it reads a file whose bytes never come.
+    let metadata = gateway.data_dir().join("topics/topic-0/partition.metadata");
+    let contents = fs::read(&metadata).unwrap();
+    fs::remove_file(&metadata).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&metadata).status().unwrap().success());
+    gateway.begin();
+    eventually("it is recovering", PATIENCE, || {
+        let (status, body) = http::try_request(gateway.admin, "GET", "/readyz", None).ok()?;
+        (status == 503 && body.contains("starting")).then_some(())
+    });
+    let (status, took) = gateway.terminate(PATIENCE);
+    assert!(status.success() && took < Duration::from_secs(2), "{status} after {took:?}");
+    assert!(gateway.log().contains("stopped before the start was complete"));
+    fs::remove_file(&metadata).unwrap();
+    fs::write(&metadata, contents).unwrap();
+    gateway.run();
+    assert_eq!(texts(&read_all(&mut gateway.connect(), "topic", 0, 0)), ["kept"]);
 }
 
 #[test]

@@ -50,6 +50,7 @@ impl Broker {
             }
         }
         self.metrics.missing_records.set(missing);
+        self.metrics.redo_log_damages.set(i64::try_from(self.logs.damages()).unwrap_or(i64::MAX));
     }
 
     /// Remembers whether storage took an append.

@@ -162,6 +162,11 @@ impl Logs {
         self.store.volume()
     }
 
+    /// See [`SegmentStore::damages`].
+    pub fn damages(&self) -> u64 {
+        self.store.damages()
+    }
+
     /// The logs that are open now.
     pub fn all(&self) -> Vec<Arc<PartitionLog>> {
         self.open.read().values().flat_map(BTreeMap::values).cloned().collect()

@@ -1,7 +1,12 @@
 //! Group commit: at most one sync of a partition is under way, and the next covers everything appended meanwhile. After
 //! a failed sync the log is cut back to what is durable before it takes writes again.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::MutexGuard;
 use tokio::sync::oneshot;
@@ -192,10 +197,18 @@ impl PartitionLog {
             return;
         }
         state.is_flushing = true;
-        let end = state.end;
-        let flush = self.plan(&mut state, end, true);
         drop(state);
-        self.carry_out(flush);
+        let flush = AssertUnwindSafe(|| {
+            let mut state = self.state.lock();
+            let end = state.end;
+            let flush = self.plan(&mut state, end, true);
+            drop(state);
+            self.carry_out(flush);
+        });
+        if let Err(panic) = catch_unwind(flush) {
+            self.flush_panicked();
+            resume_unwind(panic);
+        }
         if self.next_flush() {
             self.submit_flush();
         }
@@ -254,6 +267,24 @@ impl PartitionLog {
         drop(state);
         self.carry_out(flush);
         self.next_flush()
+    }
+
+    /// Gives up `is_flushing` for a flush that ended in a panic: what it was to make durable fails as with a failed sync, and
+    /// the next append has the log repaired. Does nothing that could panic once more.
+    pub(super) fn flush_panicked(&self) {
+        let error = StorageError::Unavailable("a flush ended in a panic".to_owned());
+        let now = self.context.clock.monotonic();
+        let mut state = self.state.lock();
+        if matches!(state.status, Status::Open) && self.context.durability == Durability::Sync {
+            self.fail_undurable(&mut state, &error);
+        }
+        if let Status::Failed { tried_at, .. } = &mut state.status {
+            *tried_at = Some(now);
+        }
+        state.is_flushing = false;
+        drop(state);
+        self.flushed.notify_all();
+        tracing::error!(partition = %self.partition, "a flush ended in a panic");
     }
 
     /// Gives up `is_flushing` unless there is more to do.
@@ -380,17 +411,26 @@ impl PartitionLog {
             "a sync failed, writes are refused until the log is cut back to what is durable"
         );
         let keep = state.durable;
+        if self.fail_undurable(&mut state, &error) {
+            drop(state);
+            self.repair(keep);
+        }
+    }
+
+    /// Tells whoever waits that what is not durable never will be, and refuses writes until it was cut off; false when the
+    /// log is closed.
+    fn fail_undurable(&self, state: &mut State, error: &StorageError) -> bool {
+        let keep = state.durable;
         state.generation = state.generation.wrapping_add(1);
         state.cut_at = keep.offset;
         for (_, wait) in state.waits.drain(..) {
             let _ = wait.send(Err(LogError::Storage { partition: self.partition.clone(), source: error.clone() }));
         }
-        if matches!(state.status, Status::Closed) {
-            return;
+        let is_open = !matches!(state.status, Status::Closed);
+        if is_open {
+            state.status = Status::Failed { keep, reason: error.clone(), tried_at: None };
         }
-        state.status = Status::Failed { keep, reason: error, tried_at: None };
-        drop(state);
-        self.repair(keep);
+        is_open
     }
 
     /// Cuts the files to `keep` and reads the state from them again. On failure the log stays as it is, readable, and a
@@ -404,7 +444,7 @@ impl PartitionLog {
             if !matches!(state.status, Status::Failed { .. }) {
                 return;
             }
-            (state.segments.clone(), state.log_start)
+            (state.segments.to_vec(), state.log_start)
         };
         let result = self.cut(&segments, keep).and_then(|()| {
             let recovered = recovery::recover(&*self.store, &self.partition, &self.config.load(), log_start)?;
@@ -427,7 +467,7 @@ impl PartitionLog {
                     // It may name a segment that was cut off, and then all of this one would be visible.
                     state.high_watermark = recovered.end;
                 }
-                state.segments = recovered.segments;
+                state.segments = recovered.segments.into();
                 state.producers = recovered.producers;
                 state.epochs = recovered.epochs;
                 state.rolled = None;

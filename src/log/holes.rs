@@ -21,7 +21,7 @@ impl PartitionLog {
         let storage = |source| LogError::Storage { partition: self.partition.clone(), source };
         let (segments, log_start) = {
             let state = self.state.lock();
-            (state.segments.clone(), state.log_start)
+            (state.segments.to_vec(), state.log_start)
         };
         let mut holes = Vec::new();
         for (segment, next) in segments.iter().zip(segments.iter().skip(1)) {

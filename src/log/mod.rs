@@ -28,6 +28,7 @@ mod retention;
 mod scan;
 mod sealed;
 mod segment;
+mod segments;
 mod spans;
 mod timestamps;
 mod validate;

@@ -21,7 +21,7 @@ use super::{
     producers::{ProducerInfo, Producers},
     read::Hints,
     recovery,
-    segment::Segment,
+    segments::Segments,
     waiter::{Waiter, Waiters},
 };
 use crate::{
@@ -72,7 +72,7 @@ pub struct PartitionLog {
 /// What a log's lock protects.
 pub(super) struct State {
     /// Ascending; the last one grows. Empty until the first record.
-    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) segments: Segments,
     pub(super) log_start: i64,
     /// The log end.
     pub(super) end: Point,
@@ -191,7 +191,7 @@ impl PartitionLog {
             replacements: 0,
             rolled: None,
             active_since_ms: context.clock.wall_ms(),
-            segments: recovered.segments,
+            segments: recovered.segments.into(),
         };
         let log = Arc::new_cyclic(|me| Self {
             partition: partition.clone(),

@@ -58,7 +58,7 @@ impl PartitionLog {
         let config = self.config.load_full();
         let replacing = self.replacing.lock();
         // Largest timestamps of sealed segments come from their indexes: read them without the log's lock.
-        let segments = self.state.lock().segments.clone();
+        let segments = self.state.lock().segments.to_vec();
         let mut doomed_count = 0;
         if config.delete {
             doomed_count = self.expired(&segments, config.retention_ms, now_ms).map_err(storage)?;
@@ -89,7 +89,7 @@ impl PartitionLog {
             if next_base > state.high_watermark.offset {
                 break;
             }
-            doomed.push(state.segments.remove(0));
+            doomed.push(state.segments.change().remove(0));
             state.log_start = state.log_start.max(next_base);
         }
         let log_start = state.log_start;
@@ -142,7 +142,10 @@ impl PartitionLog {
     fn below_start(&self, state: &mut State) -> Vec<Arc<Segment>> {
         let log_start = state.log_start;
         let keep_from = state.segments.partition_point(|segment| segment.base_offset <= log_start).saturating_sub(1);
-        state.segments.drain(..keep_from).collect()
+        match keep_from {
+            0 => Vec::new(),
+            _ => state.segments.change().drain(..keep_from).collect(),
+        }
     }
 
     fn delete_segments(&self, doomed: &[Arc<Segment>]) -> Result<(), LogError> {

@@ -8,6 +8,7 @@ use super::{
     partition::{PartitionLog, Status},
     scan::{Scanner, Step},
     segment::Segment,
+    segments::View,
 };
 use crate::{
     model::batch::{BatchHeader, Codec, ReadSource, RecordWalker, SliceSource, Source, TimestampType, checksum},
@@ -25,22 +26,24 @@ pub struct TimestampOffset {
 impl PartitionLog {
     /// The first record below the high watermark whose timestamp is at least `timestamp_ms`. Blocks for the disk.
     pub fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimestampOffset>, ReadError> {
-        self.look(|| self.find_timestamp(timestamp_ms))
+        self.look(|snapshot| self.find_timestamp(snapshot, timestamp_ms))
     }
 
     /// The first record with the largest timestamp (ListOffsets with -3, KIP-734). Blocks for the disk.
     pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampOffset>, ReadError> {
-        self.look(|| self.find_max_timestamp())
+        self.look(|snapshot| self.find_max_timestamp(snapshot))
     }
 
     /// Looks again when segments were deleted or replaced meanwhile.
-    fn look<T>(&self, look: impl Fn() -> Result<T, ReadError>) -> Result<T, ReadError> {
+    fn look<T>(&self, look: impl Fn(&Snapshot) -> Result<T, ReadError>) -> Result<T, ReadError> {
         let _in_use = self.in_use.read();
         let mut attempts = 0;
         loop {
-            let before = self.snapshot()?.0;
-            match look() {
-                Err(ReadError::Storage(_)) if attempts < ATTEMPTS_MAX && before.iter().any(|it| self.is_gone(it)) => {
+            let snapshot = self.snapshot()?;
+            match look(&snapshot) {
+                Err(ReadError::Storage(_))
+                    if attempts < ATTEMPTS_MAX && !self.state.lock().segments.is(&snapshot.segments) =>
+                {
                     attempts += 1;
                 }
                 result => return result,
@@ -48,41 +51,38 @@ impl PartitionLog {
         }
     }
 
-    fn find_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimestampOffset>, ReadError> {
-        let (segments, log_start, high_watermark) = self.snapshot()?;
-        for (index, segment) in segments.iter().enumerate() {
+    fn find_timestamp(&self, at: &Snapshot, timestamp_ms: i64) -> Result<Option<TimestampOffset>, ReadError> {
+        let Snapshot { segments, log_start, high_watermark } = at;
+        let first = segments.first_reaching(timestamp_ms, &*self.store, &self.partition)?;
+        for (index, segment) in segments.iter().enumerate().skip(first) {
             let (max_timestamp_ms, _) = segment.max_timestamp(&*self.store, &self.partition)?;
             if max_timestamp_ms < timestamp_ms {
                 continue;
             }
-            let from = segment.offset_before_timestamp(&*self.store, &self.partition, timestamp_ms)?.max(log_start);
+            let from = segment.offset_before_timestamp(&*self.store, &self.partition, timestamp_ms)?.max(*log_start);
             let upper = segments.get(index + 1).map(|next| next.base_offset);
             let mut scanner = segment.scan_from(&*self.store, &self.partition, from, u64::MAX, upper)?;
             while let Some((header, position)) = next_batch(&mut scanner)? {
-                if header.max_timestamp_ms < timestamp_ms || header.last_offset() < log_start {
+                if header.max_timestamp_ms < timestamp_ms || header.last_offset() < *log_start {
                     continue;
                 }
-                let wanted = |offset, at_ms| offset >= log_start && at_ms >= timestamp_ms;
+                let wanted = |offset, at_ms| offset >= *log_start && at_ms >= timestamp_ms;
                 if let Some((offset, at_ms)) = find_record(segment, &header, position, wanted)? {
                     let found =
                         TimestampOffset { timestamp_ms: at_ms, offset, leader_epoch: header.partition_leader_epoch };
-                    return Ok(Some(found).filter(|found| found.offset < high_watermark));
+                    return Ok(Some(found).filter(|found| found.offset < *high_watermark));
                 }
             }
         }
         Ok(None)
     }
 
-    fn find_max_timestamp(&self) -> Result<Option<TimestampOffset>, ReadError> {
-        let (segments, _, high_watermark) = self.snapshot()?;
-        let mut best: Option<(i64, i64, &Arc<Segment>)> = None;
-        for segment in &segments {
-            let (max_timestamp_ms, offset) = segment.max_timestamp(&*self.store, &self.partition)?;
-            if max_timestamp_ms >= 0 && best.is_none_or(|(best_ms, ..)| max_timestamp_ms > best_ms) {
-                best = Some((max_timestamp_ms, offset, segment));
-            }
+    fn find_max_timestamp(&self, at: &Snapshot) -> Result<Option<TimestampOffset>, ReadError> {
+        let Some(segment) = at.segments.first_with_max(&*self.store, &self.partition)? else { return Ok(None) };
+        let (max_timestamp_ms, offset) = segment.max_timestamp(&*self.store, &self.partition)?;
+        if max_timestamp_ms < 0 {
+            return Ok(None);
         }
-        let Some((max_timestamp_ms, offset, segment)) = best else { return Ok(None) };
         let Some((header, position)) = self.locate(segment, u64::MAX, Some(i64::MAX), offset)? else { return Ok(None) };
         let found = find_record(segment, &header, position, |_, at_ms| at_ms >= max_timestamp_ms)?;
         Ok(found
@@ -91,16 +91,24 @@ impl PartitionLog {
                 offset,
                 leader_epoch: header.partition_leader_epoch,
             })
-            .filter(|found| found.offset < high_watermark))
+            .filter(|found| found.offset < at.high_watermark))
     }
 
-    fn snapshot(&self) -> Result<(Vec<Arc<Segment>>, i64, i64), ReadError> {
-        let state = self.state.lock();
+    fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        let mut state = self.state.lock();
         if matches!(state.status, Status::Closed) {
             return Err(ReadError::Closed);
         }
-        Ok((state.segments.clone(), state.log_start, state.high_watermark.offset))
+        let segments = state.segments.view();
+        Ok(Snapshot { segments, log_start: state.log_start, high_watermark: state.high_watermark.offset })
     }
+}
+
+/// What a look-up looks at.
+struct Snapshot {
+    segments: Arc<View>,
+    log_start: i64,
+    high_watermark: i64,
 }
 
 fn next_batch(scanner: &mut Scanner<'_>) -> Result<Option<(BatchHeader, u64)>, StorageError> {

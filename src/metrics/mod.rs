@@ -29,6 +29,7 @@ pub struct Metrics {
     pub appends_refused: IntCounter,
     pub refuses_writes: IntGauge,
     pub missing_records: IntGauge,
+    pub redo_log_damages: IntGauge,
     storage_bytes: IntGaugeVec,
     storage_entries: IntGaugeVec,
     pub groups: GroupMetrics,
@@ -73,6 +74,10 @@ impl Metrics {
             missing_records: IntGauge::new(
                 "tidegate_missing_records",
                 "Offsets missing in the middle of logs, as found at the start.",
+            )?,
+            redo_log_damages: IntGauge::new(
+                "tidegate_redo_log_damages",
+                "Places of the redo log that the start could not read: ends of logs may be missing.",
             )?,
             storage_bytes: IntGaugeVec::new(
                 Opts::new("tidegate_storage_bytes", "Bytes stored, by kind and backend."),
@@ -137,6 +142,7 @@ impl Metrics {
         registry.register(Box::new(self.appends_refused.clone()))?;
         registry.register(Box::new(self.refuses_writes.clone()))?;
         registry.register(Box::new(self.missing_records.clone()))?;
+        registry.register(Box::new(self.redo_log_damages.clone()))?;
         registry.register(Box::new(self.storage_bytes.clone()))?;
         registry.register(Box::new(self.storage_entries.clone()))?;
         self.groups.register(registry)?;

@@ -1,7 +1,8 @@
 //! Cuts the byte stream of a connection into frames: a big-endian i32 length, then that many bytes.
 //!
 //! Nothing is allocated because a length says so: the buffer is reserved in steps, and the budget charged, as bytes
-//! arrive. Small frames share one buffer; a large one has an allocation of its own, since its records may outlive it.
+//! arrive. Small frames share one buffer; a large one has an allocation of its own, since its records may outlive it. A small
+//! frame that comes in one piece is gone again at once, and not charged.
 
 use std::io;
 
@@ -97,13 +98,17 @@ impl FrameReader {
     }
 
     async fn fill(&mut self, stream: &mut ReadHalf<'_>, wanted: usize) -> Result<usize, ReadError> {
+        let began = self.began.unwrap_or_else(Instant::now);
         if wanted <= SMALL_BYTES {
+            if wanted > 0 {
+                // It did not come in one piece, and may take its time: thousands of such would be more than the budget.
+                self.budget.grow(&mut self.charge, wanted as u64, began).await?;
+            }
             self.buffer.reserve(SMALL_BYTES.saturating_sub(self.buffer.len()).max(1));
             return Ok(stream.read_buf(&mut self.buffer).await?);
         }
         let missing = wanted - self.buffer.len();
         let step = missing.min(STEP_BYTES);
-        let began = self.began.unwrap_or_else(Instant::now);
         self.budget.grow(&mut self.charge, (self.buffer.len() + step) as u64, began).await?;
         if self.buffer.capacity() - self.buffer.len() < step {
             // Doubling keeps the copies of a growing frame below its size; address space that no byte
@@ -180,6 +185,31 @@ mod tests {
         let frame = reader.next(&mut input).await?.context("a frame")?;
         assert!(frame.charge.is_held() && !reader.is_charged());
         assert_eq!(frame.bytes.len(), body.len());
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn small_frames_are_charged_when_they_come_in_pieces() -> Result<()> {
+        let budget = Budget::new(16 << 10, Duration::from_secs(10));
+        let mut waiting = 0;
+        let mut open = Vec::new();
+        for _ in 0..3 {
+            let (mut client, mut server) = pair().await?;
+            let mut reader = FrameReader::new(budget.clone(), 1 << 20, |_, max| max);
+            client.write_all(&[0, 0, 0, 2, 0, 1, 0, 0, 0x27, 0x10, 0, 1]).await?;
+            let frame = reader.next(&mut server.split().0).await?.context("a whole frame")?;
+            assert!(!frame.charge.is_held());
+            let rest = tokio::time::timeout(Duration::from_millis(50), reader.next(&mut server.split().0)).await;
+            assert!(rest.is_err() && reader.is_charged());
+            waiting += usize::from(reader.is_waiting());
+            open.push((client, server, reader));
+        }
+        assert_eq!(waiting, 1, "one has the budget, one goes beyond it");
+        for (mut client, mut server, mut reader) in open {
+            client.write_all(&[7; 9_998]).await?;
+            let frame = reader.next(&mut server.split().0).await?.context("the frame")?;
+            assert!(frame.bytes.len() == 10_000 && frame.charge.is_held() && !reader.is_charged());
+        }
         Ok(())
     }
 

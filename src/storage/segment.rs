@@ -53,8 +53,8 @@ pub trait SegmentStore: Send + Sync + 'static {
     /// whole or not at all.
     fn delete_partition(&self, partition: &TopicPartition) -> Result<(), StorageError>;
 
-    /// Makes the ends of several files durable, which costs about as much as one sync when they are small. An error is as
-    /// one of each file's [`sync`](SegmentFile::sync): none of it is durable as far as anybody knows.
+    /// Makes the ends of several files durable, which costs about as much as one sync when they are small. After an error
+    /// none of it is durable as far as anybody knows, and each file's own [`sync`](SegmentFile::sync) may be tried.
     fn sync_tails(&self, tails: &[Tail<'_>]) -> Result<(), StorageError> {
         tails.iter().try_for_each(|tail| tail.file.sync())
     }
@@ -62,6 +62,12 @@ pub trait SegmentStore: Send + Sync + 'static {
     /// Syncs what [`sync_tails`](Self::sync_tails) made durable elsewhere, so that the next start finds it in its place.
     fn settle(&self) -> Result<(), StorageError> {
         Ok(())
+    }
+
+    /// At how many places what [`sync_tails`](Self::sync_tails) had made durable could not be read when the store was opened:
+    /// ends of files may be missing.
+    fn damages(&self) -> u64 {
+        0
     }
 
     /// Every partition that has a directory; no order.

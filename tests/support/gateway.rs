@@ -153,13 +153,18 @@ impl Gateway {
 
     /// Starts it again on the same ports and data.
     pub fn run(&mut self) {
+        self.begin();
+        self.await_addresses();
+    }
+
+    /// The same without waiting until it serves.
+    pub fn begin(&mut self) {
         assert!(self.process.is_none(), "it runs already");
         self.starts += 1;
         let log = self.log_path();
         let options = self.options.as_ref().expect("a gateway of our own");
         let process = Process::start("tidegate", &mut options.command(self.address, self.admin), &log);
         self.process = Some(process);
-        self.await_addresses();
     }
 
     pub fn crash_and_restart(&mut self) {

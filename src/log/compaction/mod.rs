@@ -116,7 +116,7 @@ impl PartitionLog {
 
     fn sealed(&self) -> Sealed {
         let state = self.state.lock();
-        let mut segments = state.segments.clone();
+        let mut segments = state.segments.to_vec();
         let active = segments.pop();
         Sealed {
             end: active.map_or(state.log_start, |active| active.base_offset),

@@ -63,7 +63,7 @@ impl PartitionLog {
             return Ok(manifest.undo(store, partition)?);
         }
         manifest.remove_replaced(store, partition)?;
-        let segments = self.state.lock().segments.clone();
+        let segments = self.state.lock().segments.to_vec();
         if let Some(segment) = segments.iter().find(|segment| segment.base_offset == manifest.base_offset) {
             segment.forget_indexes(store, partition)?;
         }
@@ -92,7 +92,7 @@ impl PartitionLog {
         let mut state = self.state.lock();
         let from = state.segment_at(segment.base_offset);
         let to = (from + originals.len()).min(state.segments.len());
-        let replaced = state.segments.splice(from..to, [segment]).collect::<Vec<_>>();
+        let replaced = state.segments.change().splice(from..to, [segment]).collect::<Vec<_>>();
         // Positions that readers remember are of the old files.
         state.replacements += 1;
         drop(state);

@@ -23,6 +23,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     pub(crate) syncs: AtomicBool,
+    /// Syncs panic.
+    pub(crate) panics: AtomicBool,
     pub(crate) truncates: AtomicBool,
     /// Appends answer that there is no room.
     pub(crate) full: AtomicBool,
@@ -175,6 +177,7 @@ impl SegmentFile for FaultyFile {
             return self.inner.sync();
         }
         self.faults.sync_count.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.faults.panics.load(Ordering::SeqCst), "injected");
         self.faults.check(&self.sync_failed)?;
         self.faults.check(&self.faults.syncs).inspect_err(|_| {
             self.refuses.store(true, Ordering::SeqCst);

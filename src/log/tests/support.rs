@@ -57,7 +57,7 @@ impl Bench {
     }
 
     pub(crate) fn disk(directory: &Path) -> Self {
-        Self::over(Arc::new(DiskSegments::open(directory, Durability::Sync, 64).unwrap()))
+        Self::over(Arc::new(DiskSegments::open(directory, Durability::Sync, 256).unwrap()))
     }
 
     /// The store of a directory whose segments lost all but their first bytes, of each partition so many.
@@ -66,7 +66,7 @@ impl Bench {
             let path = directory.join(format!("topics/orders-{partition}/{:020}.log", 0));
             std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(*size_bytes).unwrap();
         }
-        Arc::new(DiskSegments::open(directory, Durability::Sync, 64).unwrap())
+        Arc::new(DiskSegments::open(directory, Durability::Sync, 256).unwrap())
     }
 
     pub(crate) fn context(&self) -> Arc<LogContext> {

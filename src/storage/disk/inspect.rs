@@ -1,14 +1,16 @@
-//! Looks for what lies in a data directory and belongs to nothing, and changes nothing.
+//! Looks for what lies in a data directory and belongs to nothing, and at the redo log; changes nothing.
 
 use std::{fs, io, path::Path};
 
 use super::{
     files::io_error,
+    redo,
     segments::{DELETED, REDO, TOPICS, parse_directory},
 };
 use crate::storage::{Finding, StorageError};
 
-/// Everything but the journal's files and the regular files of partitions: those two know their own.
+/// Everything but the journal's files and the regular files of partitions: those two know their own. Of the redo log also
+/// what is damaged in it.
 pub fn strangers(data_dir: &Path) -> Result<Vec<Finding>, StorageError> {
     let mut findings = Vec::new();
     each(data_dir, &mut |name, _| {
@@ -17,6 +19,7 @@ pub fn strangers(data_dir: &Path) -> Result<Vec<Finding>, StorageError> {
         }
         Ok(())
     })?;
+    findings.extend(redo::inspect(&data_dir.join(REDO), REDO)?);
     let root = data_dir.join(TOPICS);
     if !root.is_dir() {
         return Ok(findings);

@@ -15,9 +15,10 @@ use bytes::Bytes;
 use super::{
     descriptors::{DescriptorCache, DiskFile},
     files::Files,
-    redo::RedoLog,
+    redo::{Limits, RedoLog},
 };
 use crate::{
+    clock::{Clock, SystemClock},
     config::Durability,
     model::TopicPartition,
     storage::{
@@ -50,7 +51,9 @@ impl DiskSegments {
                 remove_all(&entry.path())?;
             }
         }
-        let redo = Arc::new(RedoLog::open(data_dir.join(REDO), root.clone(), Files::default())?);
+        let limits = Limits::of(open_files_max);
+        let redo = RedoLog::open(data_dir.join(REDO), root.clone(), Files::default(), limits, system_clock())?;
+        let redo = Arc::new(redo);
         let descriptors = Arc::new(DescriptorCache::new(open_files_max, durability == Durability::Sync));
         Ok(Self { root, descriptors, redo, boot_id: boot_id(), deletions: AtomicU64::new(0) })
     }
@@ -59,7 +62,7 @@ impl DiskSegments {
     pub fn read_only(data_dir: &Path) -> Self {
         let descriptors = Arc::new(DescriptorCache::new(READ_ONLY_FILES_MAX, false));
         let root = data_dir.join(TOPICS);
-        let redo = Arc::new(RedoLog::unapplied(data_dir.join(REDO), root.clone()));
+        let redo = Arc::new(RedoLog::unapplied(data_dir.join(REDO), root.clone(), system_clock()));
         Self { root, descriptors, redo, boot_id: boot_id(), deletions: AtomicU64::new(0) }
     }
 
@@ -204,15 +207,15 @@ impl SegmentStore for DiskSegments {
     }
 
     fn sync_tails(&self, tails: &[Tail<'_>]) -> Result<(), StorageError> {
-        self.redo.append(tails).or_else(|error| {
-            // On a full disk there is no room to write anything twice, and none is needed.
-            tracing::warn!(%error, "the redo log takes nothing; syncing each file by itself");
-            tails.iter().try_for_each(|tail| tail.file.sync())
-        })
+        self.redo.append(tails)
     }
 
     fn settle(&self) -> Result<(), StorageError> {
         self.redo.settle()
+    }
+
+    fn damages(&self) -> u64 {
+        self.redo.damages()
     }
 
     fn partitions(&self) -> Result<Vec<TopicPartition>, StorageError> {
@@ -294,6 +297,11 @@ fn create(path: &Path) -> Result<(), StorageError> {
         (result, _) => result,
     };
     result.map(drop).map_err(|error| failure("create", path, &error))
+}
+
+/// For salts and for the time between attempts, which no test of the store asks about.
+fn system_clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::new())
 }
 
 /// Of the kernel that runs; see proc_sys_kernel(5).

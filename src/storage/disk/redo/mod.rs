@@ -7,22 +7,28 @@
 
 mod apply;
 mod frame;
+mod inspect;
+mod reading;
 
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 use tracing::{error, warn};
 
-use self::frame::FrameBuilder;
+use self::frame::{FRAMES_AT, FrameBuilder, Header};
 use super::files::{DiskFile, Files};
-use crate::storage::{
-    StorageError,
-    segment::{SegmentFile, Tail},
+use crate::{
+    clock::Clock,
+    storage::{
+        Finding, StorageError,
+        segment::{SegmentFile, Tail},
+    },
 };
 
 /// See the module.
@@ -31,20 +37,45 @@ pub(super) struct RedoLog {
     dir: PathBuf,
     /// Where the paths that are noted begin.
     root: PathBuf,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    damages: u64,
     inner: Mutex<Inner>,
+}
+
+/// When a generation is full. One that cannot be left to the background, because the one before is there still, may become
+/// twice as long and rest half as many files more on it: then appends wait, and fail while its files cannot be synced.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Bounds what a start has to look at.
+    pub(super) bytes: u64,
+    /// Files that rest on the redo log are held open.
+    pub(super) files: usize,
+}
+
+impl Limits {
+    /// Two generations rest at most three quarters of `open_files_max` files on them.
+    pub(super) fn of(open_files_max: usize) -> Self {
+        Self { bytes: GENERATION_BYTES, files: (open_files_max / 4).max(1) }
+    }
 }
 
 struct Inner {
     current: Option<Generation>,
     settling: Option<Settling>,
     next_number: u64,
+    /// Of the next frame.
+    sequence: u64,
+    /// Noted so far.
+    revocations: u64,
     frame: FrameBuilder,
 }
 
 /// One file of frames.
 struct Generation {
     file: DiskFile,
-    /// Bytes of whole frames, all of them durable.
+    salt: u32,
+    /// Bytes of header and whole frames, all of them durable.
     end: u64,
     /// Bytes that the file has on the disk, zeros behind `end`: a sync is cheaper when the file does not grow.
     allocated: u64,
@@ -63,19 +94,49 @@ struct Settling {
     noted: Vec<String>,
     /// Answers whether every sync succeeded.
     thread: Option<JoinHandle<bool>>,
+    /// The files could not be made durable otherwise either, at that time.
+    failed: Option<(Duration, StorageError)>,
+}
+
+/// Whether a generation takes more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    Enough,
+    /// It is time to begin another.
+    Little,
+    None,
 }
 
 impl RedoLog {
     /// Brings the files under `root` up to what is noted in `dir`, which is empty then, and created when missing.
-    pub(super) fn open(dir: PathBuf, root: PathBuf, files: Files) -> Result<Self, StorageError> {
-        apply::apply_all(&dir, &root, &files)?;
-        Ok(Self { files, ..Self::unapplied(dir, root) })
+    pub(super) fn open(
+        dir: PathBuf,
+        root: PathBuf,
+        files: Files,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StorageError> {
+        let damages = apply::apply_all(&dir, &root, &files)?;
+        Ok(Self { files, limits, damages, ..Self::unapplied(dir, root, clock) })
     }
 
     /// Leaves what is noted as it is: for those who only read.
-    pub(super) fn unapplied(dir: PathBuf, root: PathBuf) -> Self {
-        let inner = Inner { current: None, settling: None, next_number: 1, frame: FrameBuilder::default() };
-        Self { files: Files::default(), dir, root, inner: Mutex::new(inner) }
+    pub(super) fn unapplied(dir: PathBuf, root: PathBuf, clock: Arc<dyn Clock>) -> Self {
+        let inner = Inner {
+            current: None,
+            settling: None,
+            next_number: 1,
+            sequence: 1,
+            revocations: 0,
+            frame: FrameBuilder::default(),
+        };
+        let limits = Limits::of(usize::MAX);
+        Self { files: Files::default(), dir, root, limits, clock, damages: 0, inner: Mutex::new(inner) }
+    }
+
+    /// At how many places what was noted could not be read when the log was opened.
+    pub(super) fn damages(&self) -> u64 {
+        self.damages
     }
 
     /// Makes `tails` durable. After an error none of them may be taken for durable; the next call begins with
@@ -84,15 +145,13 @@ impl RedoLog {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
         inner.mend(&self.files)?;
-        inner.frame.begin();
         let paths: Vec<_> = tails.iter().map(|tail| format!("{}/{}", tail.partition, tail.name)).collect();
+        self.make_room(inner, &paths)?;
+        inner.frame.begin();
         for (tail, path) in tails.iter().zip(&paths) {
             inner.frame.push(path, tail.from, &tail.read()?)?;
         }
-        if inner.current.as_ref().is_some_and(Generation::is_full) && self.may_settle(inner) {
-            self.begin_settling(inner);
-        }
-        let generation = self.write_frame(inner)?;
+        let generation = self.write_frame(inner, 1)?;
         for (tail, path) in tails.iter().zip(paths) {
             generation.live.entry(path).or_insert_with(|| Arc::clone(tail.file));
         }
@@ -113,8 +172,10 @@ impl RedoLog {
         }
         inner.frame.begin();
         inner.frame.push_revocation(path)?;
-        let generation = self.write_frame(inner)?;
+        // Twice: what is noted before it would be written over another file if a flipped bit hid it.
+        let generation = self.write_frame(inner, 2)?;
         generation.live.retain(|noted, _| !frame::is_within(noted, path));
+        inner.revocations += 1;
         Ok(())
     }
 
@@ -139,19 +200,31 @@ impl RedoLog {
         self.finish_settling(&mut inner)
     }
 
-    /// Whether the present generation can be left to the background: none is there still, or it is done.
-    fn may_settle(&self, inner: &mut Inner) -> bool {
+    /// Leaves a full generation to the background when none is there still, so that the next may begin. Waits for the one
+    /// that is there, and fails while it cannot go, when otherwise the present one would grow without bound.
+    fn make_room(&self, inner: &mut Inner, paths: &[String]) -> Result<(), StorageError> {
+        let room = inner.current.as_ref().map_or(Room::Enough, |current| current.room(paths, self.limits));
         let is_busy = |settling: &Settling| settling.thread.as_ref().is_some_and(|thread| !thread.is_finished());
-        if inner.settling.as_ref().is_some_and(is_busy) {
-            return false;
+        if room == Room::Enough || (room == Room::Little && inner.settling.as_ref().is_some_and(is_busy)) {
+            return Ok(());
         }
-        match self.finish_settling(inner) {
-            Ok(()) => true,
+        let now = self.clock.monotonic();
+        let recent = inner.settling.as_ref().and_then(|settling| settling.failed.as_ref());
+        let recent = recent.filter(|(at, _)| now.saturating_sub(*at) < SETTLE_INTERVAL).map(|(_, error)| error.clone());
+        let is_retry = recent.is_some();
+        let settled = recent.map_or_else(|| self.finish_settling(inner), Err);
+        match settled {
+            Ok(()) => self.begin_settling(inner),
             Err(error) => {
-                error!(%error, "files could not be synced; the redo log grows meanwhile");
-                false
+                if !is_retry {
+                    error!(%error, "files could not be synced, and the redo log stays");
+                }
+                if room == Room::None {
+                    return Err(error);
+                }
             }
         }
+        Ok(())
     }
 
     fn begin_settling(&self, inner: &mut Inner) {
@@ -160,40 +233,66 @@ impl RedoLog {
         let (noted, files): (Vec<_>, Vec<_>) = generation.live.into_iter().unzip();
         let sync_all = move || files.iter().filter(|file| file.sync().is_err()).count() == 0;
         let thread = thread::Builder::new().name("redo-settle".to_owned()).spawn(sync_all);
-        inner.settling = Some(Settling { path, noted, thread: thread.ok() });
+        inner.settling = Some(Settling { path, noted, thread: thread.ok(), failed: None });
     }
 
     /// Removes the generation that was settled. Where a sync failed, what is noted is written once more.
     fn finish_settling(&self, inner: &mut Inner) -> Result<(), StorageError> {
+        let paths = inner.paths();
         let Some(settling) = &mut inner.settling else { return Ok(()) };
         let path = settling.path.clone();
         let is_synced = settling.thread.take().is_some_and(|thread| thread.join().unwrap_or(false));
-        if !is_synced {
-            warn!(path = %path.display(), "files could not be synced; writing them again from the redo log");
-            // The newer one with it, for what it revokes.
-            apply::apply(&inner.paths(), &self.root, &self.files, |_| true)?;
+        let remove = || {
+            if !is_synced {
+                warn!(path = %path.display(), "files could not be synced; writing them again from the redo log");
+                // The newer one with it, for what it revokes.
+                apply::apply(&paths, &self.root, &self.files, |_| true)?;
+            }
+            self.files.remove(&path)
+        };
+        if let Err(error) = remove() {
+            settling.failed = Some((self.clock.monotonic(), error.clone()));
+            return Err(error);
         }
-        // Durably: what is noted there is revoked by nobody any more.
-        self.files.remove(&path)?;
         inner.settling = None;
+        // Durably: what is noted there is revoked by nobody any more.
         self.files.sync_dir(&self.dir)
     }
 
-    /// Writes the frame that was built into the present generation, which begins when there is none.
-    fn write_frame<'a>(&self, inner: &'a mut Inner) -> Result<&'a mut Generation, StorageError> {
-        let Inner { current, next_number, frame, .. } = inner;
+    /// Writes the frame that was built into the present generation, which begins when there is none; `copies` of it, one
+    /// behind the other.
+    fn write_frame<'a>(&self, inner: &'a mut Inner, copies: u64) -> Result<&'a mut Generation, StorageError> {
+        let Inner { current, next_number, sequence, revocations, frame, .. } = inner;
         let generation = match current {
             Some(generation) => generation,
             None => {
-                let file = self.files.create(self.dir.join(format!("{next_number:020}.{EXTENSION}")))?;
+                let path = self.dir.join(format!("{next_number:020}.{EXTENSION}"));
+                let header =
+                    Header { salt: self.clock.random_below(u32::MAX), sequence: *sequence, revocations: *revocations };
+                let generation = Generation::create(&self.files, path, header)?;
                 self.files.sync_dir(&self.dir)?;
                 *next_number += 1;
-                current.insert(Generation { file, end: 0, allocated: 0, is_broken: false, live: Live::new() })
+                current.insert(generation)
             }
         };
-        generation.append(frame.finish()?)?;
+        match copies {
+            1 => generation.append(frame.seal(generation.salt, *sequence, *revocations)?)?,
+            _ => {
+                let mut frames = Vec::new();
+                for copy in 0..copies {
+                    frames.extend_from_slice(frame.seal(generation.salt, *sequence + copy, *revocations)?);
+                }
+                generation.append(&frames)?;
+            }
+        }
+        *sequence += copies;
         Ok(generation)
     }
+}
+
+/// Looks at what is noted in `dir` and changes nothing; `folder` is what findings call it.
+pub(super) fn inspect(dir: &Path, folder: &str) -> Result<Vec<Finding>, StorageError> {
+    inspect::inspect(dir, folder)
 }
 
 impl Inner {
@@ -213,8 +312,29 @@ impl Inner {
 }
 
 impl Generation {
-    fn is_full(&self) -> bool {
-        self.end >= GENERATION_BYTES || self.live.len() >= GENERATION_FILES
+    /// A file with its header, which is durable before anything is noted behind it.
+    fn create(files: &Files, path: PathBuf, header: Header) -> Result<Self, StorageError> {
+        let file = files.create(path)?;
+        let mut contents = header.encode();
+        contents.resize(FRAMES_AT + ALLOCATED_AHEAD_BYTES, 0);
+        file.write_at(&contents, 0)?;
+        file.sync()?;
+        let (end, allocated) = (FRAMES_AT as u64, contents.len() as u64);
+        Ok(Self { file, salt: header.salt, end, allocated, is_broken: false, live: Live::new() })
+    }
+
+    /// For `paths` besides what is there.
+    fn room(&self, paths: &[String], limits: Limits) -> Room {
+        let added = paths.iter().filter(|path| !self.live.contains_key(*path)).count();
+        // One frame may have more than all.
+        let resting = if self.live.is_empty() { 0 } else { self.live.len() + added };
+        if self.end < limits.bytes && resting <= limits.files {
+            Room::Enough
+        } else if self.end < limits.bytes * 2 && resting <= limits.files + limits.files / 2 {
+            Room::Little
+        } else {
+            Room::None
+        }
     }
 
     fn append(&mut self, frame: &[u8]) -> Result<(), StorageError> {
@@ -224,7 +344,7 @@ impl Generation {
         self.is_broken = true;
         let end = self.end + frame.len() as u64;
         if end > self.allocated {
-            let allocated = end + ALLOCATED_AHEAD_BYTES;
+            let allocated = end + ALLOCATED_AHEAD_BYTES as u64;
             let zeros = vec![0; usize::try_from(allocated - self.allocated).unwrap_or_default()];
             self.file.write_at(&zeros, self.allocated)?;
             self.allocated = allocated;
@@ -249,11 +369,12 @@ impl Generation {
 }
 
 const EXTENSION: &str = "redo";
-/// Bounds what a start has to look at.
+/// Of a file that a start found damaged: for those who want to know what was there.
+const EXTENSION_DAMAGED: &str = "damaged";
 const GENERATION_BYTES: u64 = 32 << 20;
-/// Files that rest on the redo log are held open.
-const GENERATION_FILES: usize = 1024;
-const ALLOCATED_AHEAD_BYTES: u64 = 1 << 20;
+const ALLOCATED_AHEAD_BYTES: usize = 1 << 20;
+/// Between attempts to sync what could not be synced.
+const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

@@ -6,9 +6,11 @@ use std::{
 
 use super::*;
 use crate::{
+    clock::MockClock,
     config::Durability,
     model::TopicPartition,
     storage::{
+        Severity,
         disk::{DiskSegments, files::FileOp},
         segment::{OpenMode, SegmentStore},
     },
@@ -21,6 +23,8 @@ struct Bench {
     files: Vec<(TopicPartition, Arc<dyn SegmentFile>)>,
     /// What each file must hold, whatever happens.
     acknowledged: Vec<Vec<u8>>,
+    limits: Limits,
+    clock: MockClock,
 }
 
 const NAME: &str = "0.log";
@@ -38,11 +42,12 @@ impl Bench {
             })
             .collect();
         let acknowledged = (0..count).map(|_| Vec::new()).collect();
-        Self { dir, segments, files, acknowledged }
+        Self { dir, segments, files, acknowledged, limits: Limits::of(4096), clock: MockClock::at(0) }
     }
 
     fn redo(&self, files: Files) -> Result<RedoLog, StorageError> {
-        RedoLog::open(self.dir.path().join("tested"), self.dir.path().join("topics"), files)
+        let clock = Arc::new(self.clock.clone());
+        RedoLog::open(self.redo_dir(), self.dir.path().join("topics"), files, self.limits, clock)
     }
 
     /// Appends `bytes` to each file and makes them durable together; cuts them off again when that fails.
@@ -69,6 +74,19 @@ impl Bench {
         self.dir.path().join("topics").join(self.files[index].0.to_string()).join(NAME)
     }
 
+    fn redo_dir(&self) -> PathBuf {
+        self.dir.path().join("tested")
+    }
+
+    /// The file of a generation.
+    fn generation(&self, number: u64) -> PathBuf {
+        self.redo_dir().join(format!("{number:020}.{EXTENSION}"))
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        inspect(&self.redo_dir(), "redo").unwrap()
+    }
+
     /// What was written to the files and not synced is gone.
     fn cut_power(&self) {
         for index in 0..self.files.len() {
@@ -84,7 +102,7 @@ impl Bench {
     }
 
     fn generations(&self) -> usize {
-        fs::read_dir(self.dir.path().join("tested")).unwrap().count()
+        fs::read_dir(self.redo_dir()).unwrap().count()
     }
 }
 
@@ -133,7 +151,7 @@ fn a_torn_frame_is_as_if_it_had_never_been_written() {
     let mut bench = Bench::new(1);
     let redo = bench.redo(Files::default()).unwrap();
     bench.append(&redo, b"first").unwrap();
-    let path = bench.dir.path().join("tested").join(format!("{:020}.{EXTENSION}", 1));
+    let path = bench.generation(1);
     let before = fs::read(&path).unwrap();
     bench.append(&redo, b"second").unwrap();
     drop(redo);
@@ -145,7 +163,8 @@ fn a_torn_frame_is_as_if_it_had_never_been_written() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, torn).unwrap();
         bench.cut_power();
-        bench.redo(Files::default()).unwrap();
+        assert!(bench.findings().iter().all(|finding| finding.severity == Severity::Note), "cut at {end}");
+        assert_eq!(bench.redo(Files::default()).unwrap().damages(), 0, "cut at {end}");
         assert_eq!(fs::read(bench.path(0)).unwrap(), b"first", "cut at {end}");
     }
 }
@@ -304,11 +323,254 @@ fn a_deleted_file_is_not_held_by_what_was_settled() {
     assert!(!is_held);
 }
 
+/// A flipped bit in each byte of the first generation in turn: what is in `files` then is `check`ed, with the number of the byte.
+fn flip_each_byte(bench: &Bench, check: impl Fn(usize, &RedoLog)) {
+    let path = bench.generation(1);
+    let whole = fs::read(&path).unwrap();
+    let others: Vec<_> = (2..4).map(|number| bench.generation(number)).collect();
+    let others: Vec<_> = others.iter().filter_map(|path| Some((path, fs::read(path).ok()?))).collect();
+    let files: Vec<_> = (0..bench.files.len()).map(|index| fs::read(bench.path(index)).unwrap()).collect();
+    let used = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    for byte in 0..used {
+        let mut flipped = whole.clone();
+        flipped[byte] ^= 1 << (byte % 8);
+        fs::remove_dir_all(bench.redo_dir()).unwrap();
+        fs::create_dir_all(bench.redo_dir()).unwrap();
+        fs::write(&path, flipped).unwrap();
+        others.iter().for_each(|(path, contents)| fs::write(path, contents).unwrap());
+        files.iter().enumerate().for_each(|(index, contents)| fs::write(bench.path(index), contents).unwrap());
+        let findings = bench.findings();
+        let redo = bench.redo(Files::default()).unwrap();
+        let damaged = findings.iter().filter(|finding| finding.severity == Severity::Damage).count() as u64;
+        assert_eq!(damaged, redo.damages(), "byte {byte}: {findings:?}");
+        let kept = bench.findings();
+        assert_eq!(
+            kept.iter().any(|finding| finding.severity == Severity::Damage),
+            damaged > 0,
+            "byte {byte}: {kept:?}"
+        );
+        check(byte, &redo);
+    }
+}
+
 #[test]
-fn files_are_synced_one_by_one_when_nothing_can_be_noted() {
-    let bench = Bench::new(1);
-    fs::remove_dir_all(bench.dir.path().join("redo")).unwrap();
-    let (partition, file) = &bench.files[0];
-    file.append(&[io::IoSlice::new(b"bytes")]).unwrap();
-    bench.segments.sync_tails(&[Tail { partition, name: NAME, file, from: 0, to: 5 }]).unwrap();
+fn a_flipped_bit_costs_what_one_sync_made_durable_and_is_told() {
+    let mut bench = Bench::new(2);
+    let redo = bench.redo(Files::default()).unwrap();
+    let parts = [&b"first"[..], b"second", b"third"];
+    let mut ends = vec![FRAMES_AT];
+    for part in parts {
+        bench.append(&redo, part).unwrap();
+        let contents = fs::read(bench.generation(1)).unwrap();
+        ends.push(contents.iter().rposition(|byte| *byte != 0).unwrap() + 1);
+    }
+    drop(redo);
+    bench.cut_power();
+    flip_each_byte(&bench, |byte, redo| {
+        let whole = b"firstsecondthird".to_vec();
+        let (expected, damages) = match ends.iter().rposition(|end| byte >= *end) {
+            // The other copy of the header serves.
+            None => (whole, 0),
+            Some(0) => (b"\0\0\0\0\0secondthird".to_vec(), 1),
+            Some(1) => (b"first\0\0\0\0\0\0third".to_vec(), 1),
+            // Nobody can tell it from one that was being written.
+            Some(_) => (b"firstsecond".to_vec(), 0),
+        };
+        assert_eq!(redo.damages(), damages, "byte {byte}");
+        for index in 0..2 {
+            assert_eq!(fs::read(bench.path(index)).unwrap(), expected, "byte {byte}, file {index}");
+        }
+    });
+}
+
+#[test]
+fn a_flipped_bit_costs_nothing_that_the_files_have() {
+    let mut bench = Bench::new(1);
+    let redo = bench.redo(Files::default()).unwrap();
+    for part in [&b"first"[..], b"second", b"third"] {
+        bench.append(&redo, part).unwrap();
+    }
+    drop(redo);
+    flip_each_byte(&bench, |_, _| bench.check("killed"));
+}
+
+#[test]
+fn no_flipped_bit_brings_back_what_was_revoked() {
+    for last in [&b""[..], b" and later"] {
+        let mut bench = Bench::new(1);
+        let redo = bench.redo(Files::default()).unwrap();
+        bench.append(&redo, b"of the old topic").unwrap();
+        redo.revoke("t-0").unwrap();
+        // The new topic's file, whose first bytes were synced in their place.
+        bench.files[0].1.truncate(0).unwrap();
+        bench.acknowledged[0].clear();
+        bench.files[0].1.append(&[io::IoSlice::new(b"new")]).unwrap();
+        bench.acknowledged[0].extend_from_slice(b"new");
+        if !last.is_empty() {
+            bench.append(&redo, last).unwrap();
+        }
+        drop(redo);
+        flip_each_byte(&bench, |byte, _| bench.check(&format!("byte {byte}, then {last:?}")));
+    }
+}
+
+#[test]
+fn when_both_copies_of_a_revocation_are_lost_nothing_before_them_is_believed() {
+    let mut bench = Bench::new(2);
+    let redo = bench.redo(Files::default()).unwrap();
+    bench.append(&redo, b"old").unwrap();
+    let begin = fs::read(bench.generation(1)).unwrap().iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    redo.revoke("t-0").unwrap();
+    let end = fs::read(bench.generation(1)).unwrap().iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    bench.append(&redo, b" and later").unwrap();
+    drop(redo);
+    let mut contents = fs::read(bench.generation(1)).unwrap();
+    contents[begin..end].fill(0xff);
+    fs::write(bench.generation(1), contents).unwrap();
+    for index in 0..2 {
+        fs::write(bench.path(index), b"new").unwrap();
+    }
+    assert_eq!(bench.redo(Files::default()).unwrap().damages(), 2);
+    for index in 0..2 {
+        assert_eq!(fs::read(bench.path(index)).unwrap(), b"new and later", "file {index}");
+    }
+}
+
+#[test]
+fn what_is_missing_at_the_end_of_a_generation_that_another_follows_is_damage() {
+    let mut bench = Bench::new(1);
+    bench.limits.bytes = 250;
+    let redo = bench.redo(Files::default()).unwrap();
+    bench.append(&redo, &[1; 60]).unwrap();
+    let begin = fs::read(bench.generation(1)).unwrap().iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    bench.append(&redo, &[2; 60]).unwrap();
+    bench.append(&redo, &[3; 60]).unwrap();
+    assert_eq!(bench.generations(), 2);
+    drop(redo);
+    let mut contents = fs::read(bench.generation(1)).unwrap();
+    contents[begin..].fill(0);
+    fs::write(bench.generation(1), contents).unwrap();
+    bench.cut_power();
+    assert_eq!(bench.redo(Files::default()).unwrap().damages(), 1);
+    let expected = [[1; 60], [0; 60], [3; 60]].concat();
+    assert_eq!(fs::read(bench.path(0)).unwrap(), expected);
+    let left: Vec<_> = fs::read_dir(bench.redo_dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, [bench.generation(1).with_extension(EXTENSION_DAMAGED)]);
+    // It is not in the way of anything.
+    assert_eq!(bench.redo(Files::default()).unwrap().damages(), 0);
+}
+
+#[test]
+fn bytes_of_a_client_never_pass_for_a_frame() {
+    let mut bench = Bench::new(2);
+    // A frame that a client would like to have applied, as it would be at its place but for the salt.
+    let salt = bench.clock.random_below(u32::MAX);
+    let mut forged = FrameBuilder::default();
+    forged.begin();
+    forged.push("t-1/0.log", 0, b"forged").unwrap();
+    let redo = bench.redo(Files::default()).unwrap();
+    bench.append(&redo, b"first").unwrap();
+    let begin = fs::read(bench.generation(1)).unwrap().iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    bench.append(&redo, forged.seal(salt, 3, 0).unwrap()).unwrap();
+    drop(redo);
+    let mut contents = fs::read(bench.generation(1)).unwrap();
+    let header = Header::read(&contents).unwrap().unwrap();
+    assert_ne!(header.salt, salt);
+    contents[begin + 5] ^= 1;
+    fs::write(bench.generation(1), contents).unwrap();
+    bench.cut_power();
+    bench.redo(Files::default()).unwrap();
+    for index in 0..2 {
+        assert_eq!(fs::read(bench.path(index)).unwrap(), b"first", "file {index}");
+    }
+}
+
+#[test]
+fn a_file_of_a_newer_release_is_left_alone() {
+    let mut bench = Bench::new(1);
+    let redo = bench.redo(Files::default()).unwrap();
+    bench.append(&redo, b"first").unwrap();
+    drop(redo);
+    let mut contents = fs::read(bench.generation(1)).unwrap();
+    let half = FRAMES_AT / 2;
+    contents[9] = 2;
+    let checksum = crc_fast::crc32_iscsi(&contents[..half - 4]).to_be_bytes();
+    contents[half - 4..half].copy_from_slice(&checksum);
+    contents.copy_within(..half, half);
+    fs::write(bench.generation(1), &contents).unwrap();
+    assert!(matches!(bench.redo(Files::default()), Err(StorageError::Corrupt(_))));
+    assert_eq!(fs::read(bench.generation(1)).unwrap(), contents);
+    assert!(bench.findings()[0].outcome.contains("refuses to start"));
+}
+
+#[test]
+fn what_is_damaged_is_not_taken_for_a_restored_file() {
+    let mut bench = Bench::new(1);
+    let redo = bench.redo(Files::default()).unwrap();
+    for part in [&b"first"[..], b"second", b"third"] {
+        bench.append(&redo, part).unwrap();
+    }
+    let mut contents = fs::read(bench.generation(1)).unwrap();
+    contents[FRAMES_AT + 70] ^= 1;
+    fs::write(bench.generation(1), contents).unwrap();
+    assert!(matches!(redo.restore(&bench.path(0)), Err(StorageError::Corrupt(_))));
+}
+
+/// As long as `failing`, nothing outside of the redo log can be synced.
+fn unsyncable_elsewhere(failing: &Arc<AtomicBool>) -> Files {
+    let failing = Arc::clone(failing);
+    Files::hooked(Arc::new(move |op, path: &Path| {
+        let is_elsewhere = path.extension().is_none_or(|extension| extension != EXTENSION);
+        match op == FileOp::Sync && is_elsewhere && failing.load(Ordering::SeqCst) {
+            true => Err(io::Error::other("injected")),
+            false => Ok(()),
+        }
+    }))
+}
+
+#[test]
+fn while_files_cannot_be_synced_the_redo_log_stays_small_and_then_goes_on() {
+    let failing = Arc::new(AtomicBool::new(true));
+    let mut bench = Bench::new(1);
+    bench.limits.bytes = 64 << 10;
+    bench.files[0].1 = Arc::new(Unsyncable(Arc::clone(&bench.files[0].1)));
+    let redo = bench.redo(unsyncable_elsewhere(&failing)).unwrap();
+    let frame = vec![7; 4 << 10];
+    let mut refused = 0;
+    for _ in 0..1000 {
+        refused += usize::from(bench.append(&redo, &frame).is_err());
+    }
+    assert!((900..1000).contains(&refused), "{refused} refused");
+    let noted: u64 = {
+        let inner = redo.inner.lock();
+        assert_eq!(inner.paths().len(), 2);
+        inner.current.as_ref().unwrap().end
+    };
+    assert!(noted <= (128 << 10) + (5 << 10), "{noted} bytes");
+    failing.store(false, Ordering::SeqCst);
+    bench.append(&redo, &frame).unwrap_err();
+    bench.clock.advance(SETTLE_INTERVAL);
+    bench.append(&redo, &frame).unwrap();
+    bench.check("went on");
+}
+
+#[test]
+fn files_that_rest_on_the_redo_log_are_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let open_files_max = 64;
+    let segments = DiskSegments::open(dir.path(), Durability::Sync, open_files_max).unwrap();
+    let open_files = || {
+        let descriptors =
+            fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        descriptors.filter(|path| path.starts_with(dir.path().join("topics"))).count()
+    };
+    let mut most = 0;
+    for number in 0..600 {
+        let partition = TopicPartition::new("t", number);
+        let file = segments.open(&partition, NAME, OpenMode::Create).unwrap();
+        file.append(&[io::IoSlice::new(b"bytes")]).unwrap();
+        segments.sync_tails(&[Tail { partition: &partition, name: NAME, file: &file, from: 0, to: 5 }]).unwrap();
+        most = most.max(open_files());
+    }
+    assert!(most <= open_files_max, "{most} files are open");
 }
