@@ -76,6 +76,7 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     admin.set_ready(Arc::clone(&broker));
     info!(kafka = %addresses.kafka, admin = %addresses.admin, storage = backend_name(settings.storage), "serving");
     announce(&addresses);
+    storage.journal.started();
 
     let lost = tokio::select! {
         () = stop_signals.wait() => None,
@@ -148,7 +149,8 @@ impl Storage {
             .with_context(|| format!("cannot create the data directory {}", data_dir.display()))?;
         let lock = DataDirLock::acquire(data_dir)?;
         refuse_to_forget(data_dir)?;
-        let journal = DiskJournal::open(data_dir, JournalOptions::new(settings.durability), Arc::clone(clock))
+        let options = JournalOptions { waits_for_start: true, ..JournalOptions::new(settings.durability) };
+        let journal = DiskJournal::open(data_dir, options, Arc::clone(clock))
             .with_context(|| format!("cannot open the journal in {}", data_dir.display()))?;
         let journal = Arc::new(journal);
         let state = JournaledStorage::open(Arc::clone(&journal) as _, settings.groups.shards).await?;

@@ -136,8 +136,9 @@ pub struct Machine {
 /// A group of either protocol.
 #[derive(Debug)]
 enum AnyGroup {
-    Classic(Group),
-    Consumer(ConsumerGroup),
+    // Boxed, because a map keeps room for as many groups again.
+    Classic(Box<Group>),
+    Consumer(Box<ConsumerGroup>),
 }
 
 /// What a step works with beside the group.
@@ -190,7 +191,7 @@ impl Machine {
             );
         }
         for group_id in with_offsets {
-            let new = || AnyGroup::Classic(Group::new(Arc::clone(&group_id), now.wall_ms));
+            let new = || AnyGroup::classic(Group::new(Arc::clone(&group_id), now.wall_ms));
             machine.groups.entry(Arc::clone(&group_id)).or_insert_with(new).set_has_offsets();
         }
         machine.resume(now);
@@ -309,8 +310,8 @@ impl Machine {
             self.drop_group(group_id);
             let id = Arc::clone(group_id);
             let new = match value.consumer {
-                None => AnyGroup::Classic(Group::new(id, now.wall_ms).in_place_of(true, has_offsets)),
-                Some(_) => AnyGroup::Consumer(ConsumerGroup::new(id).in_place_of(true, has_offsets)),
+                None => AnyGroup::classic(Group::new(id, now.wall_ms).in_place_of(true, has_offsets)),
+                Some(_) => AnyGroup::consumer(ConsumerGroup::new(id).in_place_of(true, has_offsets)),
             };
             self.groups.insert(Arc::clone(group_id), new);
         }
@@ -343,6 +344,14 @@ impl Machine {
 }
 
 impl AnyGroup {
+    fn classic(group: Group) -> Self {
+        Self::Classic(Box::new(group))
+    }
+
+    fn consumer(group: ConsumerGroup) -> Self {
+        Self::Consumer(Box::new(group))
+    }
+
     fn is_consumer(&self) -> bool {
         matches!(self, Self::Consumer(_))
     }
