@@ -15,7 +15,7 @@ use crate::{
     broker::{Broker, BrokerParts, LogCleaner, Logs},
     catalog::{Catalog, ProducerIds},
     clock::{Clock, SystemClock},
-    config::{Durability, HostPort, Settings, StorageKind},
+    config::{Durability, GroupConfig, HostPort, Settings, StorageKind},
     coordinator::Coordinator,
     log::LogContext,
     metrics::{FilerMetrics, Metrics},
@@ -223,7 +223,9 @@ async fn open_broker(
     let logs =
         Logs::open(Arc::clone(&storage.segments), context, defaults, &catalog).context("cannot open the partitions")?;
     let state = Arc::clone(&storage.state);
-    let coordinator = Coordinator::open(state, &settings.groups, Arc::clone(clock), &metrics.groups).await?;
+    let configs = catalog.configured_groups().into_iter().map(|(group, configs)| (group, GroupConfig::of(&configs)));
+    let coordinator =
+        Coordinator::open(state, &settings.groups, configs.collect(), Arc::clone(clock), &metrics.groups).await?;
     Ok(Broker::new(BrokerParts {
         settings: Arc::clone(settings),
         clock: Arc::clone(clock),

@@ -59,7 +59,7 @@ impl ConsumerGroup {
         Ok(ConsumerHeartbeatReply {
             member_id,
             member_epoch: member.epoch,
-            heartbeat_interval_ms: cx.config.consumer.heartbeat_interval_ms,
+            heartbeat_interval_ms: cx.config.consumer.heartbeat_interval_ms_of(&self.id),
             assignment: tells_assignment.then(|| member.assigned.clone()),
         })
     }

@@ -93,6 +93,33 @@ fn alone() -> Harness {
 }
 
 #[test]
+fn a_group_has_its_own_timeout_and_interval_from_the_next_heartbeat_on() {
+    let mut h = alone();
+    let own = GroupOverrides { session_timeout_ms: Some(10_000), heartbeat_interval_ms: Some(700) };
+    h.machine.configure("g".into(), own);
+    h.advance(40_000);
+    assert_eq!(h.consumer_beat(beat("a", 1)).unwrap().heartbeat_interval_ms, 700);
+    h.advance(9_999);
+    assert_eq!(h.described().members.len(), 1);
+    h.advance(1);
+    assert_eq!(h.described().members.len(), 0);
+    let epoch = h.consumer_beat(joining("a", &["t"])).unwrap().member_epoch;
+    h.machine.configure("g".into(), GroupOverrides::default());
+    assert_eq!(h.consumer_beat(beat("a", epoch)).unwrap().heartbeat_interval_ms, 5_000);
+    h.advance(44_999);
+    assert_eq!(h.described().members.len(), 1);
+}
+
+#[test]
+fn a_restored_group_has_its_own_timeout_at_once() {
+    let h = alone();
+    let mut config = config();
+    config.consumer.configure("g".into(), GroupOverrides { session_timeout_ms: Some(1_000), ..Default::default() });
+    let machine = h.stored.restore(config, h.now);
+    assert_eq!(machine.next_timer_ms(), Some(h.now.monotonic_ms + 1_000));
+}
+
+#[test]
 fn two_members_share_without_ever_owning_the_same() {
     let mut h = alone();
     let second = h.consumer_beat(joining("b", &["t"])).unwrap();
