@@ -6,7 +6,7 @@
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot run says so and ends")]
 
-use std::{cell::Cell, hint::black_box, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::HashMap, hint::black_box, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -117,6 +117,7 @@ impl Driven {
                 size_max: 10_000,
                 assignors: vec![Assignor::Uniform],
                 migration: Migration { upgrades: true, downgrades: true },
+                of_groups: HashMap::new(),
             },
         };
         let now = Now { wall_ms: 0, monotonic_ms: 0 };
@@ -275,7 +276,9 @@ async fn coordinator(groups: usize) -> Arc<Coordinator> {
         offsets_retention_check: Duration::from_secs(600),
         consumer: ConsumerGroupSettings {
             session_timeout: Duration::from_secs(45),
+            session_timeout_bounds: Duration::from_secs(45)..=Duration::from_secs(60),
             heartbeat_interval: Duration::from_secs(5),
+            heartbeat_interval_bounds: Duration::from_secs(5)..=Duration::from_secs(15),
             size_max: 10_000,
             assignors: vec!["uniform".into()],
             upgrades: true,
@@ -283,7 +286,8 @@ async fn coordinator(groups: usize) -> Arc<Coordinator> {
         },
     };
     let metrics = GroupMetrics::new().expect("metrics");
-    let opened = Coordinator::open(Arc::new(storage), &settings, Arc::new(SystemClock::new()), &metrics).await;
+    let opened =
+        Coordinator::open(Arc::new(storage), &settings, Vec::new(), Arc::new(SystemClock::new()), &metrics).await;
     opened.expect("a coordinator")
 }
 

@@ -16,7 +16,7 @@ use crate::{
     broker::{Broker, BrokerParts, LogCleaner, Logs},
     catalog::{Catalog, ProducerIds},
     clock::{Clock, SystemClock},
-    config::{Durability, HostPort, Settings, StorageKind},
+    config::{Durability, GroupConfig, HostPort, Settings, StorageKind},
     coordinator::Coordinator,
     log::LogContext,
     metrics::{FilerMetrics, Metrics},
@@ -85,6 +85,7 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     admin.set_ready(Arc::clone(&broker));
     info!(kafka = %addresses.kafka, admin = %addresses.admin, storage = backend_name(settings.storage), "serving");
     announce(&addresses);
+    storage.journal.started();
 
     let lost = tokio::select! {
         () = stop_signals.wait() => None,
@@ -177,7 +178,8 @@ impl Storage {
             .with_context(|| format!("cannot create the data directory {}", data_dir.display()))?;
         let lock = DataDirLock::acquire(data_dir)?;
         refuse_to_forget(data_dir)?;
-        let journal = DiskJournal::open(data_dir, JournalOptions::new(settings.durability), Arc::clone(clock))
+        let options = JournalOptions { waits_for_start: true, ..JournalOptions::new(settings.durability) };
+        let journal = DiskJournal::open(data_dir, options, Arc::clone(clock))
             .with_context(|| format!("cannot open the journal in {}", data_dir.display()))?;
         let journal = Arc::new(journal);
         let state = JournaledStorage::open(Arc::clone(&journal) as _, settings.groups.shards).await?;
@@ -250,7 +252,9 @@ async fn open_broker(
         Logs::open(Arc::clone(&storage.segments), context, defaults, &catalog).context("cannot open the partitions")?;
     let producer_ids = ProducerIds::open(Arc::clone(&storage.journal), logs.highest_producer_id()).await?;
     let state = Arc::clone(&storage.state);
-    let coordinator = Coordinator::open(state, &settings.groups, Arc::clone(clock), &metrics.groups).await?;
+    let configs = catalog.configured_groups().into_iter().map(|(group, configs)| (group, GroupConfig::of(&configs)));
+    let coordinator =
+        Coordinator::open(state, &settings.groups, configs.collect(), Arc::clone(clock), &metrics.groups).await?;
     Ok(Broker::new(BrokerParts {
         settings: Arc::clone(settings),
         clock: Arc::clone(clock),

@@ -71,7 +71,10 @@ reason is said here.
   FENCED_MEMBER_EPOCH, or UNRELEASED_INSTANCE_ID, until the session has run out (KAFKA-19233).
 - Subscriptions by regular expression are resolved at the heartbeat; Kafka does so in the background, and the answer to the first
   heartbeat has no partitions. Expressions may take 256 KiB when compiled. What is wrong with an expression is said in words of our own.
-- Groups have no configs of their own (`consumer.session.timeout.ms`, `consumer.heartbeat.interval.ms`): the broker's hold for all.
+- Groups have the configs of the consumer protocol (`consumer.session.timeout.ms`, `consumer.heartbeat.interval.ms`); those of share
+  and Streams groups are unknown names. One that is not set is compared as the broker's own `group.consumer.*`, in Kafka as that
+  setting's default. ListConfigResources lists no group whose last config was deleted; Kafka lists it until it restarts. Configs can
+  be set for 10,000 groups.
 - Frames other than Produce are limited to 16 MiB; Metadata, DescribeConfigs, DescribeGroups,
   ConsumerGroupDescribe, FindCoordinator, CreateAcls, DeleteAcls, ElectLeaders, AlterPartitionReassignments,
   DescribeUserScramCredentials, DescribeQuorum, DescribeProducers and DescribeTransactions to 2 MiB.

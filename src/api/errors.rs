@@ -57,6 +57,7 @@ impl KafkaError for CatalogError {
             Self::SameCount(_) | Self::NotAnIncrease { .. } | Self::TooManyPartitions { .. } => {
                 ResponseError::InvalidPartitions
             }
+            Self::TooManyGroupConfigs => ResponseError::PolicyViolation,
             Self::Storage(error) => error.kafka(),
         }
     }

@@ -1,12 +1,16 @@
-//! Configs of topics and of the broker: what DescribeConfigs shows, what the alter requests change.
+//! Configs of topics, of groups and of the broker: what DescribeConfigs shows, what the alter requests change.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tracing::info;
 
 use crate::{
     catalog::{CatalogError, Topic, TopicConfigs},
-    config::{BrokerScope, ConfigEntry, ConfigOp, ConfigOpKind, DynamicConfigs, TopicConfig, TopicConfigError, topic},
+    config::{
+        BrokerScope, ConfigEntry, ConfigOp, ConfigOpKind, DynamicConfigs, GroupConfig, TopicConfig, TopicConfigError,
+        topic,
+    },
+    model::GroupId,
 };
 
 use super::Broker;
@@ -37,6 +41,45 @@ impl Broker {
     /// Every config of the broker; with [`BrokerScope::Cluster`] what was set for all brokers.
     pub fn describe_broker_configs(&self, scope: BrokerScope) -> Vec<ConfigEntry> {
         self.settings.broker_configs.describe(scope, &self.catalog.dynamic_configs())
+    }
+
+    /// Every config of a group, which need not exist.
+    pub fn describe_group_configs(&self, group: &str) -> Vec<ConfigEntry> {
+        GroupConfig::describe(&self.catalog.group_configs(group), &self.settings.groups.consumer)
+    }
+
+    /// Groups that have configs of their own.
+    pub fn configured_groups(&self) -> Vec<GroupId> {
+        self.catalog.configured_groups().into_iter().map(|(group, _)| group).collect()
+    }
+
+    /// Changes a group's configs; its members learn of them with their next heartbeats.
+    pub async fn alter_group_configs(
+        &self,
+        group: &str,
+        change: ConfigChange,
+        validate_only: bool,
+    ) -> Result<(), AlterConfigsError> {
+        let settings = &self.settings.groups.consumer;
+        let changed = |current: &TopicConfigs| -> Result<TopicConfigs, AlterConfigsError> {
+            match change {
+                ConfigChange::Ops(ops) => Ok(GroupConfig::apply(current, &ops, settings)?),
+                ConfigChange::Replace(configs) => {
+                    GroupConfig::validate(&configs, settings)?;
+                    Ok(configs)
+                }
+            }
+        };
+        if validate_only {
+            return changed(&self.catalog.group_configs(group)).map(drop);
+        }
+        let group = GroupId::from(group);
+        // The coordinator hears of changes in the order in which they are made.
+        let _turn = self.group_configs.lock().await;
+        let configs = self.catalog.change_group_configs(&group, changed).await?;
+        self.coordinator.configure(Arc::clone(&group), GroupConfig::of(&configs)).await;
+        info!(%group, ?configs, "group configs changed");
+        Ok(())
     }
 
     /// Changes a topic's configs; with `validate_only` just says whether that could be done.

@@ -54,6 +54,8 @@ pub struct Broker {
     stopping: watch::Sender<bool>,
     /// A name is free only when nothing of its former topic is left: held over a deletion, and over a creation.
     topic_names: tokio::sync::Mutex<()>,
+    /// Held over a change of a group's configs.
+    group_configs: tokio::sync::Mutex<()>,
 }
 
 /// What the composition root hands over.
@@ -87,6 +89,7 @@ impl Broker {
             refusal: health::Refusal::default(),
             stopping: watch::Sender::new(false),
             topic_names: tokio::sync::Mutex::default(),
+            group_configs: tokio::sync::Mutex::default(),
         }
     }
 

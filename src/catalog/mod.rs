@@ -8,7 +8,10 @@ mod producer_ids;
 mod records;
 mod snapshot;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -17,7 +20,7 @@ use parking_lot::Mutex;
 use crate::{
     clock::Clock,
     config::DynamicConfigs,
-    model::{InvalidTopicName, TopicId, TopicName, validate_topic_name},
+    model::{GroupId, InvalidTopicName, TopicId, TopicName, validate_topic_name},
     storage::{Journal, JournalRecord, ShardId, StorageError},
 };
 
@@ -53,6 +56,8 @@ pub enum CatalogError {
     NotAnIncrease { name: TopicName, current: i32, wanted: i32 },
     #[error("{wanted} more partitions would exceed the limit of {limit} (max.partitions).")]
     TooManyPartitions { wanted: i64, limit: u32 },
+    #[error("There are configs of {GROUPS_CONFIGURED_MAX} groups already.")]
+    TooManyGroupConfigs,
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -66,6 +71,8 @@ pub struct Catalog {
     snapshot: ArcSwap<Snapshot>,
     /// Broker configs that were changed at run time.
     dynamic_configs: ArcSwap<DynamicConfigs>,
+    /// Of groups that have any, whether they exist or not.
+    group_configs: Mutex<BTreeMap<GroupId, TopicConfigs>>,
     /// Held across the append, so that changes reach the journal and the snapshot in one order.
     writer: tokio::sync::Mutex<()>,
     /// Where DeleteRecords moved the start of a partition; read when its log is opened.
@@ -77,6 +84,7 @@ pub struct Catalog {
 pub struct StoredCatalog {
     pub snapshot: Snapshot,
     pub dynamic_configs: DynamicConfigs,
+    pub group_configs: BTreeMap<GroupId, TopicConfigs>,
     /// By topic and partition.
     pub log_starts: HashMap<(TopicId, i32), i64>,
     cluster_id: Option<Arc<str>>,
@@ -90,6 +98,7 @@ impl StoredCatalog {
             match CatalogRecord::decode(&key, &value)? {
                 CatalogRecord::ClusterId(id) => stored.cluster_id = Some(id),
                 CatalogRecord::DynamicConfigs(configs) => stored.dynamic_configs = configs,
+                CatalogRecord::GroupConfigs(group, configs) => _ = stored.group_configs.insert(group, configs),
                 CatalogRecord::Topic(topic) => stored.snapshot.insert(Arc::new(topic)),
                 CatalogRecord::LogStart { topic_id, partition, offset } => {
                     stored.log_starts.insert((topic_id, partition), offset);
@@ -123,6 +132,7 @@ impl Catalog {
             cluster_id,
             snapshot: ArcSwap::from_pointee(stored.snapshot),
             dynamic_configs: ArcSwap::from_pointee(stored.dynamic_configs),
+            group_configs: Mutex::new(stored.group_configs),
             writer: tokio::sync::Mutex::default(),
             log_starts: Mutex::new(stored.log_starts),
         })
@@ -237,6 +247,44 @@ impl Catalog {
         Ok(changed)
     }
 
+    /// The configs of a group; empty when it has none.
+    pub fn group_configs(&self, group: &str) -> TopicConfigs {
+        self.group_configs.lock().get(group).cloned().unwrap_or_default()
+    }
+
+    /// Every group that has configs, with them, in order.
+    pub fn configured_groups(&self) -> Vec<(GroupId, TopicConfigs)> {
+        self.group_configs.lock().iter().map(|(group, configs)| (Arc::clone(group), configs.clone())).collect()
+    }
+
+    /// Replaces a group's configs by what `change` makes of them.
+    pub async fn change_group_configs<E>(
+        &self,
+        group: &GroupId,
+        change: impl FnOnce(&TopicConfigs) -> Result<TopicConfigs, E>,
+    ) -> Result<TopicConfigs, E>
+    where
+        E: From<CatalogError>,
+    {
+        let _writer = self.writer.lock().await;
+        let before = self.group_configs(group);
+        let changed = change(&before)?;
+        if changed == before {
+            return Ok(changed);
+        }
+        if before.is_empty() && self.group_configs.lock().len() >= GROUPS_CONFIGURED_MAX {
+            return Err(CatalogError::TooManyGroupConfigs.into());
+        }
+        self.append(vec![records::group_configs(group, &changed)]).await?;
+        let mut configs = self.group_configs.lock();
+        if changed.is_empty() {
+            configs.remove(group);
+        } else {
+            configs.insert(Arc::clone(group), changed.clone());
+        }
+        Ok(changed)
+    }
+
     /// Makes a partition's new log start durable; starts only move up.
     pub async fn set_log_start(&self, topic_id: TopicId, partition: i32, offset: i64) -> Result<(), CatalogError> {
         let _writer = self.writer.lock().await;
@@ -293,6 +341,9 @@ impl Catalog {
         Ok(())
     }
 }
+
+/// Kafka has no limit; here whoever may alter configs does not fill the memory with names of groups.
+const GROUPS_CONFIGURED_MAX: usize = 10_000;
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     config::DynamicConfigs,
-    model::TopicId,
+    model::{GroupId, TopicId},
     storage::{JournalRecord, StorageError},
 };
 
@@ -21,6 +21,7 @@ pub(super) enum CatalogRecord {
     Topic(Topic),
     LogStart { topic_id: TopicId, partition: i32, offset: i64 },
     DynamicConfigs(DynamicConfigs),
+    GroupConfigs(GroupId, TopicConfigs),
 }
 
 impl CatalogRecord {
@@ -57,6 +58,11 @@ impl CatalogRecord {
                 let stored: StoredConfigs = serde_json::from_slice(body).map_err(|_| corrupt())?;
                 Ok(Self::DynamicConfigs(DynamicConfigs { broker: stored.broker, cluster: stored.cluster }))
             }
+            KIND_GROUP_CONFIGS => {
+                let group = std::str::from_utf8(name).map_err(|_| corrupt())?;
+                let configs = serde_json::from_slice(body).map_err(|_| corrupt())?;
+                Ok(Self::GroupConfigs(Arc::from(group), configs))
+            }
             _ => Err(corrupt()),
         }
     }
@@ -74,6 +80,12 @@ pub(super) fn topic(topic: &Topic) -> JournalRecord {
 pub(super) fn dynamic_configs(configs: &DynamicConfigs) -> JournalRecord {
     let stored = StoredConfigs { broker: configs.broker.clone(), cluster: configs.cluster.clone() };
     record(KIND_DYNAMIC_CONFIGS, &[], Some(&json(&stored)))
+}
+
+/// A group without configs has no record.
+pub(super) fn group_configs(group: &str, configs: &TopicConfigs) -> JournalRecord {
+    let stored = (!configs.is_empty()).then(|| json(configs));
+    record(KIND_GROUP_CONFIGS, group.as_bytes(), stored.as_deref())
 }
 
 pub(super) fn topic_tombstone(name: &str) -> JournalRecord {
@@ -136,4 +148,5 @@ const KIND_CLUSTER_ID: u8 = b'c';
 const KIND_TOPIC: u8 = b't';
 const KIND_LOG_START: u8 = b's';
 const KIND_DYNAMIC_CONFIGS: u8 = b'd';
+const KIND_GROUP_CONFIGS: u8 = b'g';
 const VERSION: u8 = 1;

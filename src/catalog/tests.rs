@@ -35,6 +35,37 @@ async fn topics_configs_and_log_starts_are_there_after_reopening() {
 }
 
 #[tokio::test]
+async fn group_configs_are_there_after_reopening_until_the_last_is_deleted() {
+    let journal = Arc::new(MemoryJournal::new());
+    let catalog = open(&journal).await;
+    let (some, none) = (TopicConfigs::from([("k".into(), "v".into())]), TopicConfigs::new());
+    let change = async |catalog: &Catalog, group: &str, configs: &TopicConfigs| {
+        catalog.change_group_configs(&group.into(), |_| Ok::<_, CatalogError>(configs.clone())).await.unwrap()
+    };
+    change(&catalog, "a", &some).await;
+    change(&catalog, "b", &some).await;
+    change(&catalog, "a", &none).await;
+    for catalog in [&catalog, &open(&journal).await] {
+        assert_eq!(catalog.configured_groups(), [("b".into(), some.clone())]);
+        assert_eq!((catalog.group_configs("a"), catalog.group_configs("b")), (none.clone(), some.clone()));
+    }
+}
+
+#[tokio::test]
+async fn configs_of_groups_are_not_without_a_limit() {
+    let catalog = open(&Arc::new(MemoryJournal::new())).await;
+    let change = async |group: usize, value: &str| {
+        let configs = TopicConfigs::from([("k".into(), value.into())]);
+        catalog.change_group_configs(&group.to_string().into(), |_| Ok::<_, CatalogError>(configs)).await
+    };
+    for group in 0..GROUPS_CONFIGURED_MAX {
+        change(group, "1").await.unwrap();
+    }
+    assert!(matches!(change(GROUPS_CONFIGURED_MAX, "1").await, Err(CatalogError::TooManyGroupConfigs)));
+    change(0, "2").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_topic_created_again_has_another_id_and_none_of_the_old_log_starts() {
     let journal = Arc::new(MemoryJournal::new());
     let catalog = open(&journal).await;

@@ -7,7 +7,7 @@ use super::{
     table,
 };
 
-/// One config of a topic or broker (`org.apache.kafka.clients.admin.ConfigEntry`).
+/// One config of a topic, broker or group (`org.apache.kafka.clients.admin.ConfigEntry`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigEntry {
     pub name: &'static str,
@@ -40,6 +40,7 @@ pub enum ConfigSource {
     DynamicDefaultBroker = 3,
     StaticBroker = 4,
     Default = 5,
+    DynamicGroup = 8,
 }
 
 impl ConfigSource {

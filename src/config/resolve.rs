@@ -121,7 +121,11 @@ fn consumer_groups(values: &Values<'_>) -> Result<ConsumerGroupSettings, ConfigE
     let policy = values.parsed("group.consumer.migration.policy", |policy| Some(policy.to_owned()))?;
     Ok(ConsumerGroupSettings {
         session_timeout: values.millis("group.consumer.session.timeout.ms")?,
+        session_timeout_bounds: values.millis("group.consumer.min.session.timeout.ms")?
+            ..=values.millis("group.consumer.max.session.timeout.ms")?,
         heartbeat_interval: values.millis("group.consumer.heartbeat.interval.ms")?,
+        heartbeat_interval_bounds: values.millis("group.consumer.min.heartbeat.interval.ms")?
+            ..=values.millis("group.consumer.max.heartbeat.interval.ms")?,
         size_max: values.number("group.consumer.max.size")?,
         assignors: values.list("group.consumer.assignors")?,
         upgrades: matches!(policy.as_str(), "bidirectional" | "upgrade"),
@@ -240,6 +244,10 @@ const FILER_OFFSETS_CACHE_BYTES: u64 = 64 << 20;
 /// Pairs of which the first must not be larger.
 const ORDERED: &[(&str, &str)] = &[
     ("group.min.session.timeout.ms", "group.max.session.timeout.ms"),
+    ("group.consumer.min.session.timeout.ms", "group.consumer.session.timeout.ms"),
+    ("group.consumer.session.timeout.ms", "group.consumer.max.session.timeout.ms"),
+    ("group.consumer.min.heartbeat.interval.ms", "group.consumer.heartbeat.interval.ms"),
+    ("group.consumer.heartbeat.interval.ms", "group.consumer.max.heartbeat.interval.ms"),
     // A member that heartbeats as it is told would be thrown out.
     ("group.consumer.heartbeat.interval.ms", "group.consumer.session.timeout.ms"),
     // A request that never fits into the budget would wait for ever.

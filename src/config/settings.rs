@@ -1,6 +1,6 @@
 //! The settings as the program sees them; everything here was validated.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use super::{address::HostPort, broker::BrokerConfigs, filer::FilerSettings, topic::TopicDefaults};
 
@@ -125,8 +125,12 @@ pub struct GroupSettings {
 pub struct ConsumerGroupSettings {
     /// `group.consumer.session.timeout.ms`
     pub session_timeout: Duration,
+    /// `group.consumer.min.session.timeout.ms` to `group.consumer.max.session.timeout.ms`: what groups may have of their own.
+    pub session_timeout_bounds: RangeInclusive<Duration>,
     /// `group.consumer.heartbeat.interval.ms`
     pub heartbeat_interval: Duration,
+    /// `group.consumer.min.heartbeat.interval.ms` to `group.consumer.max.heartbeat.interval.ms`
+    pub heartbeat_interval_bounds: RangeInclusive<Duration>,
     /// `group.consumer.max.size`
     pub size_max: usize,
     /// `group.consumer.assignors`

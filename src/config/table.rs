@@ -219,11 +219,33 @@ static GROUPS: &[Definition] = &[
         "How long a member of the consumer protocol may be silent.",
     ),
     Definition::new(
+        "group.consumer.min.session.timeout.ms",
+        Int,
+        "45000",
+        AtLeast(1),
+        "Shortest that groups may have.",
+    ),
+    Definition::new("group.consumer.max.session.timeout.ms", Int, "60000", AtLeast(1), "Longest that groups may have."),
+    Definition::new(
         "group.consumer.heartbeat.interval.ms",
         Int,
         "5000",
         AtLeast(1),
         "How often members of the consumer protocol are told to send heartbeats.",
+    ),
+    Definition::new(
+        "group.consumer.min.heartbeat.interval.ms",
+        Int,
+        "5000",
+        AtLeast(1),
+        "Shortest that groups may have.",
+    ),
+    Definition::new(
+        "group.consumer.max.heartbeat.interval.ms",
+        Int,
+        "15000",
+        AtLeast(1),
+        "Longest that groups may have.",
     ),
     Definition::new(
         "group.consumer.max.size",

@@ -14,7 +14,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, sync::Arc};
+use std::{collections::HashMap, future::Future, sync::Arc};
 
 use futures_util::future::{Either, join_all, ready};
 use parking_lot::Mutex;
@@ -31,7 +31,7 @@ use self::{
 pub use self::{machine::*, stats::CoordinatorStats};
 use crate::{
     clock::Clock,
-    config::GroupSettings,
+    config::{GroupConfig, GroupSettings},
     metrics::GroupMetrics,
     model::{GroupId, TopicId, TopicName, Topics},
     storage::{CoordinatorStorage, ShardId, StorageError, shard_of},
@@ -54,10 +54,12 @@ struct ShardHandle {
 }
 
 impl Coordinator {
-    /// Restores every group from `storage` and starts the shards on the current tokio runtime.
+    /// Restores every group from `storage` and starts the shards on the current tokio runtime. `configs` are what groups
+    /// have of their own.
     pub async fn open(
         storage: Arc<dyn CoordinatorStorage>,
         settings: &GroupSettings,
+        configs: Vec<(GroupId, GroupConfig)>,
         clock: Arc<dyn Clock>,
         metrics: &GroupMetrics,
     ) -> Result<Arc<Self>, StorageError> {
@@ -74,14 +76,21 @@ impl Coordinator {
                 shard.push(group_id);
             }
         }
+        let mut configured: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
+        for (group_id, config) in configs {
+            if let Some(shard) = configured.get_mut(usize::from(shard_of(&group_id, count))) {
+                shard.push((group_id, overrides(config)));
+            }
+        }
         let counters = Arc::new(Counters::default());
         let (stopping, stops) = watch::channel(false);
         let (mut shards, mut tasks) = (Vec::new(), Vec::new());
-        for ((index, stored), with_offsets) in (0..count).zip(stored).zip(with_offsets) {
+        for (((index, stored), with_offsets), configured) in (0..count).zip(stored).zip(with_offsets).zip(configured) {
             let (sender, mailbox) = mpsc::channel(MAILBOX_SIZE_MAX);
             let gate = Arc::new(Gate::default());
             let (storage, clock, counters) = (Arc::clone(&storage), Arc::clone(&clock), Arc::clone(&counters));
             let mut shard = Shard::new(index, settings, storage, clock, counters, metrics.clone(), Arc::clone(&gate));
+            configured.into_iter().for_each(|(group_id, overrides)| shard.configure(group_id, overrides));
             shard.restore(stored, with_offsets);
             shards.push(ShardHandle { mailbox: sender, gate });
             tasks.push(tokio::spawn(shard.run(mailbox, stops.clone())));
@@ -263,6 +272,14 @@ impl Coordinator {
         join_all(group_ids.into_iter().map(one).collect::<Vec<_>>())
     }
 
+    /// Gives a group settings of its own, which its members have from their next heartbeats on; none set are those for
+    /// all. Waits for room in the mailbox.
+    pub async fn configure(&self, group_id: GroupId, config: GroupConfig) {
+        let Some(shard) = self.shard_of(&group_id) else { return };
+        // A shard that is gone will be restored with the configs of then.
+        let _ = shard.mailbox.send(Message::Configure { group_id, overrides: overrides(config) }).await;
+    }
+
     /// Forgets every group's offsets of topics that were deleted, and not those of new topics of the same name. Waits
     /// for room in the mailboxes.
     pub fn on_topics_deleted(
@@ -375,6 +392,14 @@ async fn only<T>(
     pick(reply.await?).unwrap_or(Err(GroupError::NotCoordinator))
 }
 
+/// The machine's part of a group's configs.
+fn overrides(config: GroupConfig) -> GroupOverrides {
+    GroupOverrides {
+        session_timeout_ms: config.session_timeout_ms.and_then(|ms| u64::try_from(ms).ok()),
+        heartbeat_interval_ms: config.heartbeat_interval_ms,
+    }
+}
+
 /// The machine's part of the settings.
 fn machine_config(settings: &GroupSettings) -> Config {
     let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -391,6 +416,7 @@ fn machine_config(settings: &GroupSettings) -> Config {
             size_max: settings.consumer.size_max,
             assignors: settings.consumer.assignors.iter().filter_map(|name| Assignor::named(name)).collect(),
             migration: Migration { upgrades: settings.consumer.upgrades, downgrades: settings.consumer.downgrades },
+            of_groups: HashMap::new(),
         },
     }
 }

@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
 use super::{
-    Config, Counters, Event, FetchOffsetsRequest, GroupError, Machine, Now, Output, Reply, Request, Token,
+    Config, Counters, Event, FetchOffsetsRequest, GroupError, GroupOverrides, Machine, Now, Output, Reply, Request,
+    Token,
     gate::{Change, Gate},
     journal_shard,
     machine::{RECORDS_BYTES_MAX, record_bytes},
@@ -50,6 +51,7 @@ impl Answer {
 /// What comes into the mailbox.
 pub(super) enum Message {
     Ask { ask: Ask, answer: Answer },
+    Configure { group_id: GroupId, overrides: GroupOverrides },
     TopicsDeleted { topics: Arc<[(TopicName, TopicId)]>, done: oneshot::Sender<Result<(), GroupError>> },
     Shutdown,
 }
@@ -166,6 +168,14 @@ impl Shard {
         self.gate.set_open(true);
     }
 
+    /// Gives a group settings of its own.
+    pub fn configure(&mut self, group_id: GroupId, overrides: GroupOverrides) {
+        self.config.consumer.configure(Arc::clone(&group_id), overrides);
+        if let Some(machine) = &mut self.machine {
+            machine.configure(group_id, overrides);
+        }
+    }
+
     /// Serves the mailbox until it closes or says so.
     pub async fn run(mut self, mut mailbox: mpsc::Receiver<Message>, mut stopping: watch::Receiver<bool>) {
         let mut inbox = Vec::new();
@@ -216,6 +226,7 @@ impl Shard {
                 self.batch.reads.push((request, answer));
             }
             Message::Ask { ask: Ask::DeleteGroup(group_id), answer } => self.delete_group(group_id, answer, now).await,
+            Message::Configure { group_id, overrides } => self.configure(group_id, overrides),
             Message::TopicsDeleted { topics, done } => {
                 let forgotten = self.forget_topics(&topics, now).await;
                 // The caller may have gone.

@@ -144,7 +144,9 @@ fn settings() -> GroupSettings {
         offsets_retention_check: Duration::from_secs(10),
         consumer: ConsumerGroupSettings {
             session_timeout: Duration::from_secs(45),
+            session_timeout_bounds: Duration::from_secs(45)..=Duration::from_secs(60),
             heartbeat_interval: Duration::from_secs(5),
+            heartbeat_interval_bounds: Duration::from_secs(5)..=Duration::from_secs(15),
             size_max: 100,
             assignors: vec!["uniform".to_owned()],
             upgrades: true,
@@ -155,7 +157,9 @@ fn settings() -> GroupSettings {
 
 async fn open(storage: &Arc<FakeStorage>) -> Arc<Coordinator> {
     let storage: Arc<dyn CoordinatorStorage> = storage.clone();
-    Coordinator::open(storage, &settings(), Arc::new(SystemClock::new()), &GroupMetrics::new().unwrap()).await.unwrap()
+    Coordinator::open(storage, &settings(), Vec::new(), Arc::new(SystemClock::new()), &GroupMetrics::new().unwrap())
+        .await
+        .unwrap()
 }
 
 async fn start() -> (Arc<FakeStorage>, Arc<Coordinator>) {
@@ -473,7 +477,8 @@ async fn offsets_expire_and_empty_groups_go() {
     let clock = MockClock::at(1_000_000);
     let as_storage: Arc<dyn CoordinatorStorage> = storage.clone();
     let metrics = GroupMetrics::new().unwrap();
-    let coordinator = Coordinator::open(as_storage, &settings(), Arc::new(clock.clone()), &metrics).await.unwrap();
+    let coordinator =
+        Coordinator::open(as_storage, &settings(), Vec::new(), Arc::new(clock.clone()), &metrics).await.unwrap();
     coordinator.commit_offsets(commit("g", "", -1, 1)).await.unwrap();
     clock.advance(Duration::from_secs(999));
     coordinator.state_counts().await.unwrap();

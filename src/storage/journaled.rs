@@ -1,14 +1,16 @@
 //! Offsets and groups over a [`Journal`](super::Journal): the disk backend of the coordinator.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc, thread};
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{
     CoordinatorRecord, CoordinatorStorage, OrderedJournal, ShardId, StorageError, StorageSize,
-    projection::{Projected, Projection},
-    records::{decode, encode},
+    projection::{Loading, Projected, Projection},
+    records::encode,
     resharding, shard_of,
 };
 use crate::model::{OffsetMetadata, TopicPartition};
@@ -27,10 +29,32 @@ impl JournaledStorage {
         resharding::ensure(&*journal, shards.max(1)).await?;
         let projection = Arc::new(Projection::new(shards));
         let storage = Self { journal, projection };
-        for index in 0..storage.projection.shards() {
-            storage.reload(ShardId::group(index)).await?;
-        }
+        // A start is to be short: processors share the work.
+        let parts = thread::available_parallelism().map_or(1, usize::from).min(PARTS_MAX);
+        let of_part = |part| (0..storage.projection.shards()).skip(part).step_by(parts).collect();
+        try_join_all((0..parts).map(|part| storage.load(of_part(part)))).await?;
         Ok(storage)
+    }
+
+    /// Reads shards that nobody writes to yet.
+    async fn load(&self, indices: Vec<u16>) -> Result<(), StorageError> {
+        let mut loading = self.read(&indices).await?;
+        let projection = Arc::clone(&self.projection);
+        let loaded = tokio::task::spawn_blocking(move || {
+            for index in indices {
+                let fresh = loading.finish(ShardId::group(index))?;
+                _ = projection.replace(index, projection.version(index), fresh);
+            }
+            Ok(())
+        });
+        loaded.await.unwrap_or(Err(StorageError::Closed))
+    }
+
+    async fn read(&self, indices: &[u16]) -> Result<Loading, StorageError> {
+        let loading = Arc::new(Mutex::new(Loading::default()));
+        let shards = indices.iter().copied().map(ShardId::group).collect();
+        self.journal.read(shards, Arc::clone(&loading) as _).await?;
+        Ok(mem::take(&mut *loading.lock()))
     }
 
     fn index(&self, shard: ShardId) -> Result<u16, StorageError> {
@@ -81,8 +105,8 @@ impl CoordinatorStorage for JournaledStorage {
         let index = self.index(shard)?;
         for _ in 0..RELOAD_ATTEMPTS_MAX {
             let version = self.projection.version(index);
-            let records = decode(self.journal.replay(shard).await?)?;
-            if self.projection.replace(index, version, records) {
+            let fresh = self.read(&[index]).await?.finish(shard)?;
+            if self.projection.replace(index, version, fresh) {
                 return Ok(());
             }
         }
@@ -107,3 +131,5 @@ impl CoordinatorStorage for JournaledStorage {
 }
 
 const RELOAD_ATTEMPTS_MAX: u32 = 16;
+/// Each part reads all of the journal, and passes over what is not its own.
+const PARTS_MAX: usize = 4;

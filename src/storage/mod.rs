@@ -21,9 +21,12 @@ pub use self::{
     segment::{FileEntry, OpenMode, SegmentFile, SegmentStore, Volume},
 };
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 
 pub use crate::model::CoordinatorRecord;
 use crate::model::{GroupId, GroupMetadata, OffsetMetadata, TopicPartition};
@@ -102,6 +105,20 @@ pub trait Journal: Send + Sync + 'static {
     /// The latest value of each live key of `shard`, everything acknowledged before the call included; no order.
     async fn replay(&self, shard: ShardId) -> Result<Vec<(Bytes, Bytes)>, StorageError>;
 
+    /// The same for several shards at once and piece by piece: there may be more of it than should be in memory twice.
+    async fn read(&self, shards: Vec<ShardId>, into: Arc<Mutex<dyn Reading>>) -> Result<(), StorageError> {
+        into.lock().begin();
+        for shard in shards {
+            let entries = self.replay(shard).await?;
+            let mut into = into.lock();
+            entries.iter().try_for_each(|(key, value)| into.change(shard, key, Some(value)))?;
+        }
+        Ok(())
+    }
+
+    /// The gateway serves: work that was put off for the start may begin.
+    fn started(&self) {}
+
     /// Why appends are refused at the moment; Ok when they are not.
     fn health(&self) -> Result<(), StorageError> {
         Ok(())
@@ -109,6 +126,15 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Makes everything appended durable and refuses further appends.
     async fn close(&self) -> Result<(), StorageError>;
+}
+
+/// Takes what [`Journal::read`] finds.
+pub trait Reading: Send + 'static {
+    /// Forgets everything: the journal is read from its beginning.
+    fn begin(&mut self);
+
+    /// A change of a key, after all earlier ones of the same key that are still in the journal; none deletes it.
+    fn change(&mut self, shard: ShardId, key: &[u8], value: Option<&[u8]>) -> Result<(), StorageError>;
 }
 
 /// Called once with the fate of an append.

@@ -1,13 +1,16 @@
 //! Offsets and groups in memory: what the memory backend is, and what the others answer reads from.
 
+mod loading;
 mod partitions;
+mod topics;
 
 use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
 
-use self::partitions::Partitions;
+pub(super) use self::loading::Loading;
+use self::{partitions::Partitions, topics::Topics};
 use super::{CoordinatorRecord, GroupStorage, OffsetStorage, StorageError, StorageSize, shard_of};
 use crate::model::{GroupId, GroupMetadata, OffsetMetadata, TopicName, TopicPartition};
 
@@ -18,7 +21,7 @@ pub(super) struct Projection {
 }
 
 #[derive(Debug, Default)]
-struct Shard {
+pub(super) struct Shard {
     groups: HashMap<GroupId, Group>,
     size: StorageSize,
     /// Counts changes, so that a reload sees whether it was overtaken.
@@ -28,7 +31,7 @@ struct Shard {
 #[derive(Debug, Default)]
 struct Group {
     /// No topic is without a partition.
-    offsets: HashMap<TopicName, Partitions>,
+    offsets: Topics<Partitions>,
     state: Option<Arc<GroupMetadata>>,
 }
 
@@ -62,10 +65,10 @@ impl Projection {
         self.shards.get(usize::from(index)).map_or(0, |shard| shard.read().version)
     }
 
-    /// Replaces all of shard `index` by `records`, one a key, at once, unless it has changed since it was at `version`; false then.
+    /// Replaces all of shard `index` by `fresh` at once, unless it has changed since it was at `version`; false then.
     #[must_use]
-    pub(super) fn replace(&self, index: u16, version: u64, records: Vec<CoordinatorRecord>) -> bool {
-        let mut fresh = Shard { version: version + 1, ..Shard::of(records) };
+    pub(super) fn replace(&self, index: u16, version: u64, mut fresh: Shard) -> bool {
+        fresh.version = version + 1;
         let Some(shard) = self.shards.get(usize::from(index)) else { return true };
         let mut shard = shard.write();
         let unchanged = shard.version == version;
@@ -110,10 +113,8 @@ impl Projection {
 
     pub(super) fn offsets(&self, group: &str) -> Vec<(TopicPartition, OffsetMetadata)> {
         let copied = self.read(group, |group| {
-            let mut topics: Vec<_> = group.offsets.iter().collect();
-            topics.sort_unstable_by_key(|(topic, _)| *topic);
             let mut offsets = Vec::new();
-            for (topic, partitions) in topics {
+            for (topic, partitions) in group.offsets.iter() {
                 partitions.for_each(|partition, value| {
                     offsets.push((TopicPartition { topic: Arc::clone(topic), partition }, value.clone()));
                 });
@@ -147,23 +148,22 @@ impl Projection {
 }
 
 impl Shard {
-    /// With one record a key, in any order.
-    fn of(records: Vec<CoordinatorRecord>) -> Self {
-        let mut shard = Self::default();
-        for record in records {
-            let CoordinatorRecord::Offset { group, partition, value: Some(value) } = record else {
-                shard.apply(record);
-                continue;
-            };
-            shard.size.offset_entries += 1;
-            shard.size.offset_bytes += offset_bytes(&partition.topic, &value);
-            let topics = &mut shard.groups.entry(group).or_default().offsets;
-            topics.entry(partition.topic).or_default().add_unordered(partition.partition, value);
+    /// Adds a group that is not there yet, unless nothing is known of it.
+    fn insert(&mut self, group_id: GroupId, group: Group) {
+        if group.offsets.is_empty() && group.state.is_none() {
+            return;
         }
-        for group in shard.groups.values_mut() {
-            group.offsets.values_mut().for_each(Partitions::put_in_order);
+        for (topic, partitions) in group.offsets.iter() {
+            partitions.for_each(|_, value| {
+                self.size.offset_entries += 1;
+                self.size.offset_bytes += offset_bytes(topic, value);
+            });
         }
-        shard
+        if let Some(state) = &group.state {
+            self.size.group_entries += 1;
+            self.size.group_bytes += group_bytes(state);
+        }
+        self.groups.insert(group_id, group);
     }
 
     fn apply(&mut self, record: CoordinatorRecord) {
@@ -178,12 +178,7 @@ impl Shard {
         let Some(value) = value else { return self.forget_offset(&group, &topic, partition) };
         self.size.offset_entries += 1;
         self.size.offset_bytes += offset_bytes(&topic, &value);
-        let topics = &mut self.groups.entry(group).or_default().offsets;
-        let old = match topics.get_mut(&topic) {
-            Some(partitions) => partitions.insert(partition, value),
-            None => topics.entry(Arc::clone(&topic)).or_default().insert(partition, value),
-        };
-        if let Some(old) = old {
+        if let Some(old) = self.groups.entry(group).or_default().offsets.entry(&topic).insert(partition, value) {
             self.size.offset_entries -= 1;
             self.size.offset_bytes -= offset_bytes(&topic, &old);
         }

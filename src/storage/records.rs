@@ -30,69 +30,83 @@ pub(super) fn encode(record: &CoordinatorRecord) -> Result<JournalRecord, Storag
     Ok(JournalRecord { key, value })
 }
 
-/// The changes that set keys to values, as a journal replays them.
-pub(super) fn decode(entries: Vec<(Bytes, Bytes)>) -> Result<Vec<CoordinatorRecord>, StorageError> {
-    let mut decoder = Decoder::default();
-    let decoded =
-        entries.into_iter().map(|(key, value)| decoder.decode(&key, &value).map_err(|error| corrupt(&key, &error)));
-    decoded.collect()
+/// The change that sets `key` to `value`.
+pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<CoordinatorRecord, StorageError> {
+    decode_parts(key, value).map_err(|error| corrupt(key, &error))
 }
 
 /// The group that a journal record's key is about.
 pub(super) fn group_of(key: &Bytes) -> Result<Arc<str>, StorageError> {
-    Decoder::default().kind_and_group(&mut &key[..]).map(|(_, group)| group).map_err(|error| corrupt(key, &error))
+    subject_of(key).map(|(group, _)| group)
 }
 
 /// What a journal record's key is about: a group's offset of a partition, or a group.
 pub(super) fn subject_of(key: &Bytes) -> Result<(Arc<str>, Option<TopicPartition>), StorageError> {
-    let mut left = &key[..];
-    let mut subject = || {
-        let mut decoder = Decoder::default();
-        let (kind, group) = decoder.kind_and_group(&mut left)?;
-        if kind != KIND_OFFSET {
-            return Ok((group, None));
-        }
-        let partition = left.try_get_i32().map_err(|_| DecodeError::Key)?;
-        Ok((group, Some(TopicPartition { topic: decoder.string(left)?, partition })))
+    let subject = || {
+        let key = Key::parse(key)?;
+        let partition = match key.partition {
+            Some((topic, partition)) => Some(TopicPartition { topic: text(topic)?.into(), partition }),
+            None => None,
+        };
+        Ok((text(key.group)?.into(), partition))
     };
     subject().map_err(|error| corrupt(key, &error))
 }
 
-/// Reads records back; strings that repeat share their memory.
-#[derive(Debug, Default)]
-struct Decoder {
-    strings: HashSet<Arc<str>>,
+fn decode_parts(key: &[u8], value: &[u8]) -> Result<CoordinatorRecord, DecodeError> {
+    let key = Key::parse(key)?;
+    let group = GroupId::from(text(key.group)?);
+    match key.partition {
+        Some((topic, partition)) => {
+            let partition = TopicPartition { topic: text(topic)?.into(), partition };
+            let value = Offset::parse(value)?;
+            let value = Some(value.with(text(value.metadata)?.into()));
+            Ok(CoordinatorRecord::Offset { group, partition, value })
+        }
+        None => {
+            let value = Some(decode_group(&group, value)?);
+            Ok(CoordinatorRecord::Group { group, value })
+        }
+    }
 }
 
-impl Decoder {
-    /// The change that sets `key` to `value`.
-    fn decode(&mut self, mut key: &[u8], value: &[u8]) -> Result<CoordinatorRecord, DecodeError> {
-        let (kind, group) = self.kind_and_group(&mut key)?;
+/// The parts of a journal record's key, where they lie in it; the names are not known to be UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key<'a> {
+    pub(super) group: &'a [u8],
+    /// Topic and partition of an offset; none of a group's own record.
+    pub(super) partition: Option<(&'a [u8], i32)>,
+}
+
+impl<'a> Key<'a> {
+    pub(super) fn parse(mut key: &'a [u8]) -> Result<Self, DecodeError> {
+        let kind = key.try_get_u8().map_err(|_| DecodeError::Key)?;
+        let group_bytes = key.try_get_u32().map_err(|_| DecodeError::Key)? as usize;
+        let group = key.split_off(..group_bytes).ok_or(DecodeError::Key)?;
         match kind {
             KIND_OFFSET => {
                 let partition = key.try_get_i32().map_err(|_| DecodeError::Key)?;
-                let partition = TopicPartition { topic: self.string(key)?, partition };
-                let value = self.offset(value)?;
-                Ok(CoordinatorRecord::Offset { group, partition, value: Some(value) })
+                Ok(Self { group, partition: Some((key, partition)) })
             }
-            KIND_GROUP if key.is_empty() => {
-                let value = decode_group(&group, value)?;
-                Ok(CoordinatorRecord::Group { group, value: Some(value) })
-            }
+            KIND_GROUP if key.is_empty() => Ok(Self { group, partition: None }),
             _ => Err(DecodeError::Key),
         }
     }
+}
 
-    /// Takes what keys of all kinds begin with.
-    fn kind_and_group(&mut self, key: &mut &[u8]) -> Result<(u8, GroupId), DecodeError> {
-        let kind = key.try_get_u8().map_err(|_| DecodeError::Key)?;
-        let group_bytes = key.try_get_u32().map_err(|_| DecodeError::Key)? as usize;
-        let (group, rest) = key.split_at_checked(group_bytes).ok_or(DecodeError::Key)?;
-        *key = rest;
-        Ok((kind, self.string(group)?))
-    }
+/// An offset where it lies in a journal record's value; the metadata is not known to be UTF-8.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offset<'a> {
+    offset: i64,
+    leader_epoch: i32,
+    commit_timestamp_ms: i64,
+    expire_timestamp_ms: Option<i64>,
+    topic_id: TopicId,
+    pub(super) metadata: &'a [u8],
+}
 
-    fn offset(&mut self, mut value: &[u8]) -> Result<OffsetMetadata, DecodeError> {
+impl<'a> Offset<'a> {
+    pub(super) fn parse(mut value: &'a [u8]) -> Result<Self, DecodeError> {
         if value.try_get_u8().map_err(|_| DecodeError::Value)? != VERSION_OFFSET {
             return Err(DecodeError::Version);
         }
@@ -108,26 +122,51 @@ impl Decoder {
             return Err(DecodeError::Version);
         }
         value.advance(RESERVED_BYTES);
-        let metadata = self.string(value)?;
-        Ok(OffsetMetadata { offset, leader_epoch, metadata, commit_timestamp_ms, expire_timestamp_ms, topic_id })
+        Ok(Self { offset, leader_epoch, commit_timestamp_ms, expire_timestamp_ms, topic_id, metadata: value })
     }
 
-    fn string(&mut self, bytes: &[u8]) -> Result<Arc<str>, DecodeError> {
-        let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::Utf8)?;
-        if let Some(known) = self.strings.get(text) {
-            return Ok(Arc::clone(known));
+    /// The whole, with `metadata` as it is shared.
+    pub(super) fn with(&self, metadata: Arc<str>) -> OffsetMetadata {
+        let Self { offset, leader_epoch, commit_timestamp_ms, expire_timestamp_ms, topic_id, .. } = *self;
+        OffsetMetadata { offset, leader_epoch, metadata, commit_timestamp_ms, expire_timestamp_ms, topic_id }
+    }
+}
+
+/// Strings that repeat share their memory.
+#[derive(Debug, Default)]
+pub(super) struct Strings {
+    known: HashSet<Arc<str>>,
+    last: Option<Arc<str>>,
+}
+
+impl Strings {
+    pub(super) fn shared(&mut self, bytes: &[u8]) -> Result<Arc<str>, DecodeError> {
+        if let Some(last) = self.last.as_ref().filter(|last| last.as_bytes() == bytes) {
+            return Ok(Arc::clone(last));
         }
-        let string = Arc::<str>::from(text);
-        if self.strings.len() < SHARED_STRINGS_MAX {
-            self.strings.insert(Arc::clone(&string));
-        }
+        let text = text(bytes)?;
+        let string = match self.known.get(text) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let string = Arc::<str>::from(text);
+                if self.known.len() < SHARED_STRINGS_MAX {
+                    self.known.insert(Arc::clone(&string));
+                }
+                string
+            }
+        };
+        self.last = Some(Arc::clone(&string));
         Ok(string)
     }
 }
 
+pub(super) fn text(bytes: &[u8]) -> Result<&str, DecodeError> {
+    std::str::from_utf8(bytes).map_err(|_| DecodeError::Utf8)
+}
+
 /// Why a journal record is no change of offsets or groups.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum DecodeError {
+pub(super) enum DecodeError {
     #[error("the key is malformed")]
     Key,
     #[error("the value is malformed")]
@@ -142,7 +181,7 @@ enum DecodeError {
     OtherGroup,
 }
 
-fn corrupt(key: &[u8], error: &DecodeError) -> StorageError {
+pub(super) fn corrupt(key: &[u8], error: &DecodeError) -> StorageError {
     let shown = key.get(..KEY_BYTES_SHOWN).unwrap_or(key);
     StorageError::Corrupt(format!("journal record \"{}\": {error}", shown.escape_ascii()))
 }
@@ -192,7 +231,7 @@ fn encode_group(value: &GroupMetadata) -> Result<Bytes, StorageError> {
     }
 }
 
-fn decode_group(group: &GroupId, mut value: &[u8]) -> Result<GroupMetadata, DecodeError> {
+pub(super) fn decode_group(group: &GroupId, mut value: &[u8]) -> Result<GroupMetadata, DecodeError> {
     if value.try_get_u8().map_err(|_| DecodeError::Value)? != VERSION_GROUP {
         return Err(DecodeError::Version);
     }
@@ -222,7 +261,7 @@ mod tests {
     use crate::model::{GroupState, MemberMetadata, group::Base64Bytes};
 
     fn decode(record: JournalRecord) -> Result<CoordinatorRecord, DecodeError> {
-        Decoder::default().decode(&record.key, &record.value.unwrap_or_default())
+        decode_parts(&record.key, &record.value.unwrap_or_default())
     }
 
     fn group(id: &str) -> GroupMetadata {
@@ -269,7 +308,7 @@ mod tests {
         fn no_bytes_make_decoding_panic(key: Vec<u8>, value: Vec<u8>, kind in 0..4u8, version in 0..3u8) {
             let key = [vec![kind, 0, 0, 0], key].concat();
             let value = [vec![version], value].concat();
-            let _ = Decoder::default().decode(&key, &value);
+            let _ = decode_parts(&key, &value);
         }
     }
 

@@ -99,6 +99,25 @@ fn kafka_topics_and_configs() {
 }
 
 #[test]
+fn kafka_configs_of_groups() {
+    let gateway = Gateway::start();
+    let bootstrap = gateway.bootstrap();
+    let group = unique("group");
+    let entity = ["--entity-type", "groups", "--entity-name", &group];
+    let configs =
+        |arguments: &[&str]| tool("kafka.admin.ConfigCommand", &bootstrap, &[arguments, &entity[..]].concat());
+    let two = "consumer.session.timeout.ms=50000,consumer.heartbeat.interval.ms=7000";
+    let altered = configs(&["--alter", "--add-config", two]);
+    assert!(altered.contains("Completed updating config"), "{altered}");
+    configs(&["--alter", "--delete-config", "consumer.heartbeat.interval.ms"]);
+    let shown = configs(&["--describe"]);
+    assert!(shown.contains("consumer.session.timeout.ms=50000 sensitive=false"), "{shown}");
+    assert!(!shown.contains("consumer.heartbeat.interval.ms=7000"), "{shown}");
+    let all = tool("kafka.admin.ConfigCommand", &bootstrap, &["--describe", "--entity-type", "groups"]);
+    assert!(all.contains(&group), "{all}");
+}
+
+#[test]
 fn kafka_console_producer_and_consumer() {
     let gateway = Gateway::start();
     let bootstrap = gateway.bootstrap();

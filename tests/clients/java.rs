@@ -69,4 +69,5 @@ fn transactional_refused() {
     tools::java_scenario(&Gateway::options().start().bootstrap(), "transactional_refused", &[]);
 }
 
-const CONSUMER_SETTINGS: &str = "group.consumer.heartbeat.interval.ms = 500";
+const CONSUMER_SETTINGS: &str =
+    "group.consumer.heartbeat.interval.ms = 500\ngroup.consumer.min.heartbeat.interval.ms = 500";

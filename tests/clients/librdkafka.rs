@@ -175,7 +175,9 @@ fn two_consumers_share_the_partitions_and_one_takes_over() {
 /// A consumer of `group` that commits only when it is told to.
 #[test]
 fn consumer_protocol_shares_topics_of_a_pattern() {
-    let gateway = Gateway::options().config("group.consumer.heartbeat.interval.ms = 200").start();
+    let gateway = Gateway::options()
+        .config("group.consumer.heartbeat.interval.ms = 200\ngroup.consumer.min.heartbeat.interval.ms = 200")
+        .start();
     let (prefix, listed, group) = (unique("prefix"), topic_of(&gateway, 1), unique("group"));
     let create = |name: &str| {
         let topic = format!("{prefix}-{name}");

@@ -283,7 +283,8 @@ impl Traffic {
 
 const PARTITIONS: i32 = 4;
 /// Members of the classic protocol ask for the same; those of the consumer protocol are not asked.
-const SETTINGS: &str = "group.consumer.session.timeout.ms = 6000\ngroup.consumer.heartbeat.interval.ms = 500\n";
+const SETTINGS: &str = "group.consumer.session.timeout.ms = 6000\ngroup.consumer.min.session.timeout.ms = 6000\n\
+    group.consumer.heartbeat.interval.ms = 500\ngroup.consumer.min.heartbeat.interval.ms = 500\n";
 const OUTAGE: Duration = Duration::from_millis(500);
 const BETWEEN_RECORDS: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -18,6 +18,7 @@ mod cluster;
 mod compare;
 mod consumer_groups;
 mod consumer_requests;
+mod group_configs;
 mod hostile;
 mod joins;
 mod known;
@@ -150,6 +151,13 @@ scenarios! {
         descriptions,
         offsets_of_members,
         offsets_from_outside,
+    ],
+    group_configs(): [
+        described,
+        altered,
+        replaced,
+        listed,
+        told_to_members,
     ],
     assignments(): [
         assignors,

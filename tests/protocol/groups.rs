@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use kafka_protocol::messages::{
+    ConsumerGroupHeartbeatRequest, GroupId, IncrementalAlterConfigsRequest,
+    incremental_alter_configs_request as incremental,
+};
 
 use crate::support::{
     Gateway,
     groups::{self, Member, await_state, describe, pair},
-    offsets, topics, unique,
+    offsets, str_bytes, topics, unique,
 };
 
 #[test]
@@ -189,3 +193,27 @@ const INCONSISTENT_GROUP_PROTOCOL: i16 = 23;
 const UNKNOWN_MEMBER_ID: i16 = 25;
 const INVALID_SESSION_TIMEOUT: i16 = 26;
 const REBALANCE_IN_PROGRESS: i16 = 27;
+
+#[test]
+fn group_configs_hold_after_a_crash() {
+    let mut gateway = Gateway::start();
+    let group = unique("group");
+    let config = incremental::AlterableConfig::default()
+        .with_name(str_bytes("consumer.heartbeat.interval.ms"))
+        .with_value(Some(str_bytes("7000")));
+    let resource = incremental::AlterConfigsResource::default()
+        .with_resource_type(32)
+        .with_resource_name(str_bytes(&group))
+        .with_configs(vec![config]);
+    let alter = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+    assert_eq!(gateway.connect().call(1, &alter).responses[0].error_code, 0);
+    let beat = ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(GroupId(str_bytes(&group)))
+        .with_member_id(str_bytes("member"))
+        .with_rebalance_timeout_ms(5000)
+        .with_subscribed_topic_names(Some(Vec::new()))
+        .with_topic_partitions(Some(Vec::new()));
+    assert_eq!(gateway.connect().call(1, &beat).heartbeat_interval_ms, 7000);
+    gateway.crash_and_restart();
+    assert_eq!(gateway.connect().call(1, &beat).heartbeat_interval_ms, 7000);
+}

@@ -1,4 +1,4 @@
-//! AlterConfigs v0–2: replaces all configs of topics and brokers (KIP-133).
+//! AlterConfigs v0–2: replaces all configs of topics, brokers and groups (KIP-133).
 
 use std::collections::BTreeMap;
 

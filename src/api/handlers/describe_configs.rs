@@ -1,7 +1,7 @@
-//! DescribeConfigs v1–4: topic and broker configs with where they come from. KIP-226 (v1: source, synonyms), KIP-569
+//! DescribeConfigs v1–4: topic, broker and group configs with where they come from. KIP-226 (v1: source, synonyms), KIP-569
 //! (v3: type, documentation).
 //!
-//! Resource types: topic (2), broker (4); others are INVALID_REQUEST, broker loggers (8) do not exist here.
+//! Resource types: topic (2), broker (4), client metrics (16, always empty), group (32, KIP-848); others are INVALID_REQUEST, broker loggers (8) do not exist here.
 
 use std::collections::HashSet;
 
@@ -68,8 +68,12 @@ fn entries(broker: &Broker, resource: &DescribeConfigsResource) -> Result<Vec<Co
             }
         }
         RESOURCE_BROKER => describe_broker(broker, name).map_err(|message| (ResponseError::InvalidRequest, message)),
-        // Group (32) and client metrics (16) configs belong to features that are not there: none are set.
-        RESOURCE_GROUP | RESOURCE_CLIENT_METRICS => Ok(Vec::new()),
+        RESOURCE_GROUP if name.is_empty() => {
+            Err((ResponseError::InvalidRequest, "Group name must not be empty".to_owned()))
+        }
+        RESOURCE_GROUP => Ok(broker.describe_group_configs(name)),
+        // Client metrics (16) belong to a feature that is not there: none are set.
+        RESOURCE_CLIENT_METRICS => Ok(Vec::new()),
         _ => Err((ResponseError::InvalidRequest, INVALID_REQUEST.to_owned())),
     }
 }

@@ -1,5 +1,5 @@
-//! IncrementalAlterConfigs v0–1: sets, deletes, appends to and subtracts from single configs of topics and brokers
-//! (KIP-339). Broker configs that need a restart are refused as in Kafka.
+//! IncrementalAlterConfigs v0–1: sets, deletes, appends to and subtracts from single configs of topics, brokers and
+//! groups (KIP-339, KIP-848). Broker configs that need a restart are refused as in Kafka.
 
 use kafka_protocol::{
     ResponseError,
@@ -23,7 +23,7 @@ use crate::{
 };
 
 use super::{
-    describe_configs::{RESOURCE_BROKER, RESOURCE_TOPIC, WrongBroker, broker_scope},
+    describe_configs::{RESOURCE_BROKER, RESOURCE_GROUP, RESOURCE_TOPIC, WrongBroker, broker_scope},
     split_repeated,
 };
 
@@ -75,7 +75,7 @@ impl KafkaError for AlterError {
     }
 }
 
-/// Changes the configs of one topic or broker after another, except of those that the request names more than once.
+/// Changes the configs of one resource after another, except of those that the request names more than once.
 pub(super) async fn alter_all(broker: &Broker, wanted: Vec<Alteration>, validate_only: bool) -> Vec<Altered> {
     let (single, repeated) = split_repeated(wanted, |wanted| (wanted.resource_type, wanted.resource_name.clone()));
     let refuse = |Alteration { resource_type, resource_name, .. }| {
@@ -110,6 +110,10 @@ async fn alter(
             let scope = broker_scope(broker, name).map_err(|error| wrong_broker(broker, name, &error))?;
             broker.alter_broker_configs(scope, change, validate_only).await?;
         }
+        RESOURCE_GROUP if name.is_empty() => {
+            return Err(AlterError::Request("Default group resources are not allowed.".to_owned()));
+        }
+        RESOURCE_GROUP => broker.alter_group_configs(name, change, validate_only).await?,
         other => return Err(AlterError::Request(format!("Unknown resource type {other}"))),
     }
     Ok(())

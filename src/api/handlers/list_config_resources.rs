@@ -36,6 +36,9 @@ pub fn handle(request: Request) -> Handled {
     if wanted.contains(&RESOURCE_BROKER) {
         resources.push(resource(RESOURCE_BROKER, &broker.node_id().to_string()));
     }
+    if wanted.contains(&RESOURCE_GROUP) {
+        resources.extend(broker.configured_groups().iter().map(|group| resource(RESOURCE_GROUP, group)));
+    }
     request.ready(&response.with_config_resources(resources))
 }
 

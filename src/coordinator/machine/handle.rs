@@ -75,7 +75,7 @@ impl Machine {
             Some(any @ AnyGroup::Consumer(_)) if join::can_found_group(&request.protocol_type, &request.protocols) => {
                 let (stored, has_offsets) = (any.is_stored(), any.has_offsets());
                 let group = Group::new(Arc::clone(&group_id), now.wall_ms);
-                *any = AnyGroup::Classic(group.in_place_of(stored, has_offsets));
+                *any = AnyGroup::classic(group.in_place_of(stored, has_offsets));
             }
             Some(AnyGroup::Consumer(_)) => return refuse(GroupError::InconsistentGroupProtocol),
             Some(AnyGroup::Classic(_)) => {}
@@ -84,7 +84,7 @@ impl Machine {
                 return refuse(GroupError::InconsistentGroupProtocol);
             }
             None => {
-                let group = AnyGroup::Classic(Group::new(Arc::clone(&group_id), now.wall_ms));
+                let group = AnyGroup::classic(Group::new(Arc::clone(&group_id), now.wall_ms));
                 self.groups.insert(Arc::clone(&group_id), group);
             }
         }
@@ -212,7 +212,7 @@ impl Machine {
         if is_upgrade {
             out.notices.push(Notice::ProtocolChanged { group: Arc::clone(&group_id), to: "consumer" });
         }
-        self.groups.insert(group_id, AnyGroup::Consumer(founded));
+        self.groups.insert(group_id, AnyGroup::consumer(founded));
         Ok(reply)
     }
 
@@ -278,7 +278,7 @@ impl Machine {
                 return Err(GroupError::GroupIdNotFound);
             }
             // A group of a consumer that assigns its partitions itself: it exists by its offsets.
-            let group = AnyGroup::Classic(Group::new(Arc::clone(&group_id), now.wall_ms));
+            let group = AnyGroup::classic(Group::new(Arc::clone(&group_id), now.wall_ms));
             self.groups.insert(Arc::clone(&group_id), group);
         }
         let committed = self.with_classic(&group_id, now, out, |group, cx| group.commit(request, cx));

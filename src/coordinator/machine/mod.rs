@@ -65,6 +65,42 @@ pub struct ConsumerConfig {
     /// What members may choose from; the first is the default.
     pub assignors: Vec<Assignor>,
     pub migration: Migration,
+    /// What groups have of their own, whether they exist or not.
+    pub of_groups: HashMap<GroupId, GroupOverrides>,
+}
+
+/// What a group of the consumer protocol has instead of the settings for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupOverrides {
+    pub session_timeout_ms: Option<u64>,
+    pub heartbeat_interval_ms: Option<i32>,
+}
+
+impl ConsumerConfig {
+    /// Replaces what a group has of its own.
+    pub fn configure(&mut self, group: GroupId, overrides: GroupOverrides) {
+        if overrides == GroupOverrides::default() {
+            self.of_groups.remove(&group);
+        } else {
+            self.of_groups.insert(group, overrides);
+        }
+    }
+
+    fn session_timeout_ms_of(&self, group: &str) -> u64 {
+        self.overrides(group).session_timeout_ms.unwrap_or(self.session_timeout_ms)
+    }
+
+    fn heartbeat_interval_ms_of(&self, group: &str) -> i32 {
+        self.overrides(group).heartbeat_interval_ms.unwrap_or(self.heartbeat_interval_ms)
+    }
+
+    fn overrides(&self, group: &str) -> GroupOverrides {
+        // Mostly there are none.
+        if self.of_groups.is_empty() {
+            return GroupOverrides::default();
+        }
+        self.of_groups.get(group).copied().unwrap_or_default()
+    }
 }
 
 /// Which groups with members may change their protocol (`group.consumer.migration.policy`); empty ones always may.
@@ -136,8 +172,9 @@ pub struct Machine {
 /// A group of either protocol.
 #[derive(Debug)]
 enum AnyGroup {
-    Classic(Group),
-    Consumer(ConsumerGroup),
+    // Boxed, because a map keeps room for as many groups again.
+    Classic(Box<Group>),
+    Consumer(Box<ConsumerGroup>),
 }
 
 /// What a step works with beside the group.
@@ -190,7 +227,7 @@ impl Machine {
             );
         }
         for group_id in with_offsets {
-            let new = || AnyGroup::Classic(Group::new(Arc::clone(&group_id), now.wall_ms));
+            let new = || AnyGroup::classic(Group::new(Arc::clone(&group_id), now.wall_ms));
             machine.groups.entry(Arc::clone(&group_id)).or_insert_with(new).set_has_offsets();
         }
         machine.resume(now);
@@ -207,6 +244,11 @@ impl Machine {
             Event::ExpireOffsets(group_id, offsets) => self.expire_offsets(&group_id, offsets, now, &mut out),
         }
         out
+    }
+
+    /// Gives a group settings of its own, which its members have from their next heartbeats on.
+    pub fn configure(&mut self, group: GroupId, overrides: GroupOverrides) {
+        self.config.consumer.configure(group, overrides);
     }
 
     /// When [`Event::Timers`] is next needed, on the monotonic clock.
@@ -309,8 +351,8 @@ impl Machine {
             self.drop_group(group_id);
             let id = Arc::clone(group_id);
             let new = match value.consumer {
-                None => AnyGroup::Classic(Group::new(id, now.wall_ms).in_place_of(true, has_offsets)),
-                Some(_) => AnyGroup::Consumer(ConsumerGroup::new(id).in_place_of(true, has_offsets)),
+                None => AnyGroup::classic(Group::new(id, now.wall_ms).in_place_of(true, has_offsets)),
+                Some(_) => AnyGroup::consumer(ConsumerGroup::new(id).in_place_of(true, has_offsets)),
             };
             self.groups.insert(Arc::clone(group_id), new);
         }
@@ -343,6 +385,14 @@ impl Machine {
 }
 
 impl AnyGroup {
+    fn classic(group: Group) -> Self {
+        Self::Classic(Box::new(group))
+    }
+
+    fn consumer(group: ConsumerGroup) -> Self {
+        Self::Consumer(Box::new(group))
+    }
+
     fn is_consumer(&self) -> bool {
         matches!(self, Self::Consumer(_))
     }

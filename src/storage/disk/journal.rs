@@ -23,6 +23,7 @@ mod writer;
 pub use inspect::{JournalInspection, inspect, is_begun};
 
 use std::{
+    collections::HashSet,
     path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -31,10 +32,11 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use self::{
-    engine::Engine,
+    engine::{Engine, ReadStep},
     frame::FrameBuilder,
     writer::{Pending, Writer},
 };
@@ -42,7 +44,7 @@ use super::files::Files;
 use crate::{
     clock::Clock,
     config::Durability,
-    storage::{Completion, Durable, Journal, JournalRecord, OrderedJournal, ShardId, StorageError},
+    storage::{Completion, Durable, Journal, JournalRecord, OrderedJournal, Reading, ShardId, StorageError},
 };
 
 /// The journal of the disk backend.
@@ -74,6 +76,8 @@ pub struct JournalOptions {
     pub background_sync_bytes: u64,
     /// Appends are refused while more than this waits to be written.
     pub queue_bytes_max: usize,
+    /// No compaction begins before [`Journal::started`] is called.
+    pub waits_for_start: bool,
 }
 
 impl JournalOptions {
@@ -86,6 +90,7 @@ impl JournalOptions {
             fill_bytes: 256 << 10,
             background_sync_bytes: 4 << 20,
             queue_bytes_max: 512 << 20,
+            waits_for_start: false,
         }
     }
 }
@@ -162,7 +167,8 @@ impl Journal for DiskJournal {
         Box::pin(async move { told.await.unwrap_or(Err(StorageError::Closed)) })
     }
 
-    /// The first replay of a shard hands out what opening the journal has read; a later one reads the files again.
+    /// The first replay of a shard hands out what opening the journal has read of it, unless it is one of the coordinator's; a
+    /// later one reads the files again.
     async fn replay(&self, shard: ShardId) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
         if let Some(part) = self.engine.take_unclaimed(shard) {
             return Ok(part.into_iter().collect());
@@ -170,6 +176,17 @@ impl Journal for DiskJournal {
         let engine = Arc::clone(&self.engine);
         let read = tokio::task::spawn_blocking(move || engine.read_shard(shard));
         Ok(read.await.unwrap_or(Err(StorageError::Closed))?.into_iter().collect())
+    }
+
+    /// Reads the files once, in pieces, whatever the number of shards.
+    async fn read(&self, shards: Vec<ShardId>, into: Arc<Mutex<dyn Reading>>) -> Result<(), StorageError> {
+        let engine = Arc::clone(&self.engine);
+        let read = tokio::task::spawn_blocking(move || read(&engine, &shards, &mut *into.lock()));
+        read.await.unwrap_or(Err(StorageError::Closed))
+    }
+
+    fn started(&self) {
+        self.engine.release_compaction();
     }
 
     async fn close(&self) -> Result<(), StorageError> {
@@ -187,6 +204,26 @@ impl Drop for DiskJournal {
             tracing::error!("the journal's thread panicked");
         }
     }
+}
+
+fn read(engine: &Engine, shards: &[ShardId], into: &mut dyn Reading) -> Result<(), StorageError> {
+    let wanted: HashSet<ShardId> = shards.iter().copied().collect();
+    let mut refused = None;
+    let outcome = engine.read_shards(&|shard| wanted.contains(&shard), &mut |step| {
+        let ReadStep::Frame(frame) = step else {
+            into.begin();
+            return Ok(());
+        };
+        for record in frame.records() {
+            let record = record?;
+            if let Err(error) = into.change(frame.shard, record.key, record.value) {
+                refused = Some(error);
+                return Err("the record was refused");
+            }
+        }
+        Ok(())
+    });
+    refused.map_or(outcome, Err)
 }
 
 const DIRECTORY: &str = "journal";

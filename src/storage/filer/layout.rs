@@ -187,8 +187,7 @@ async fn write(
         }
         return Ok(None);
     };
-    let Some(record) = records::decode(vec![(key.clone(), value)])?.pop() else { return Ok(None) };
-    match record {
+    match records::decode(key, &value)? {
         CoordinatorRecord::Offset { group, partition, value: Some(value) } => {
             let folder = offset_folder(&group, &partition);
             let mut hasher = DefaultHasher::new();

@@ -44,24 +44,6 @@ impl Partitions {
         }
     }
 
-    /// Adds one that is not there yet without looking where it belongs; [`put_in_order`](Self::put_in_order) must follow.
-    pub(super) fn add_unordered(&mut self, partition: i32, value: OffsetMetadata) {
-        match self {
-            Self::Few(few) => few.push((partition, value)),
-            Self::Many(many) => _ = many.insert(partition, value),
-        }
-    }
-
-    pub(super) fn put_in_order(&mut self) {
-        let Self::Few(few) = self else { return };
-        if few.len() > FEW_MAX {
-            *self = Self::Many(std::mem::take(few).into_iter().collect());
-        } else {
-            few.sort_unstable_by_key(|(partition, _)| *partition);
-            few.shrink_to_fit();
-        }
-    }
-
     pub(super) fn remove(&mut self, partition: i32) -> Option<OffsetMetadata> {
         match self {
             Self::Few(few) => position(few, partition).ok().map(|at| few.remove(at).1),
@@ -85,6 +67,57 @@ impl Partitions {
     }
 }
 
+/// The same under construction: changes are taken in any order, the later one of a partition counts.
+#[derive(Debug, Default)]
+pub(super) struct Unordered {
+    /// The first `ordered` are in the order of the partitions, each once; none stands for a deletion.
+    changes: Vec<(i32, Option<OffsetMetadata>)>,
+    ordered: usize,
+}
+
+impl Unordered {
+    pub(super) fn extend(&mut self, changes: impl ExactSizeIterator<Item = (i32, Option<OffsetMetadata>)>) {
+        if self.changes.is_empty() {
+            self.changes.reserve_exact(changes.len());
+        }
+        changes.for_each(|(partition, value)| self.push(partition, value));
+    }
+
+    fn push(&mut self, partition: i32, value: Option<OffsetMetadata>) {
+        let last = self.changes.last().map(|(last, _)| *last);
+        let goes_on = self.ordered == self.changes.len() && last.is_none_or(|last| last < partition);
+        self.changes.push((partition, value));
+        if goes_on {
+            self.ordered += 1;
+        } else if self.changes.len() > UNORDERED_MIN.max(2 * self.ordered) {
+            self.put_in_order();
+        }
+    }
+
+    /// What is there in the end.
+    pub(super) fn finish(mut self) -> Partitions {
+        self.put_in_order();
+        let present = self.changes.into_iter().filter_map(|(partition, value)| Some((partition, value?)));
+        let mut few: Vec<_> = present.collect();
+        if few.len() > FEW_MAX {
+            return Partitions::Many(few.into_iter().collect());
+        }
+        few.shrink_to_fit();
+        Partitions::Few(few)
+    }
+
+    fn put_in_order(&mut self) {
+        if self.ordered < self.changes.len() {
+            // Later changes of a partition come behind earlier ones, and after the reversal are the ones that are kept.
+            self.changes.sort_by_key(|(partition, _)| *partition);
+            self.changes.reverse();
+            self.changes.dedup_by_key(|(partition, _)| *partition);
+            self.changes.reverse();
+            self.ordered = self.changes.len();
+        }
+    }
+}
+
 impl Default for Partitions {
     fn default() -> Self {
         Self::Few(Vec::new())
@@ -97,25 +130,33 @@ fn position(few: &[(i32, OffsetMetadata)], partition: i32) -> Result<usize, usiz
 
 /// About 80 KiB to move at worst.
 const FEW_MAX: usize = 1024;
+/// So many are not worth being put in order before the end.
+const UNORDERED_MIN: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_was_added_without_order_is_in_order_afterwards() {
-        for count in [0, 1, 700, 3000] {
-            let mut numbers: Vec<i32> = (0..count).collect();
-            fastrand::shuffle(&mut numbers);
-            let mut partitions = Partitions::default();
-            for number in numbers {
-                partitions.add_unordered(number, OffsetMetadata::at(number.into()));
+    fn of_changes_in_any_order_the_last_of_each_partition_counts() {
+        for (count, spread) in [(0, 1), (1, 1), (50, 10), (700, 5000), (5000, 300), (5000, 2000)] {
+            let (mut unordered, mut model) = (Unordered::default(), BTreeMap::new());
+            for offset in 0..count {
+                // Runs, as commits are.
+                let partition = if fastrand::bool() { offset as i32 % spread } else { fastrand::i32(..spread) };
+                let value = (fastrand::u8(..) > 32).then(|| OffsetMetadata::at(offset));
+                unordered.push(partition, value.clone());
+                match value {
+                    Some(value) => model.insert(partition, value),
+                    None => model.remove(&partition),
+                };
+                assert!(unordered.changes.len() <= 2 * model.len() + 2 * spread as usize + UNORDERED_MIN);
             }
-            partitions.put_in_order();
+            let partitions = unordered.finish();
+            assert_eq!(matches!(partitions, Partitions::Many(_)), model.len() > FEW_MAX);
             let mut visited = Vec::new();
-            partitions.for_each(|partition, value| visited.push((partition, value.offset)));
-            assert_eq!(visited, (0..count).map(|number| (number, number.into())).collect::<Vec<_>>());
-            assert_eq!(matches!(partitions, Partitions::Many(_)), count == 3000);
+            partitions.for_each(|partition, value| visited.push((partition, value.clone())));
+            assert_eq!(visited, model.into_iter().collect::<Vec<_>>());
         }
     }
 

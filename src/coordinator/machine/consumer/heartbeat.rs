@@ -44,6 +44,9 @@ impl ConsumerGroup {
             );
             return Err(Refusal::new(GroupError::GroupMaxSizeReached, message));
         }
+        if let Some(reply) = self.settled(&member_id, &request, topics.version(), cx) {
+            return Ok(reply);
+        }
         let mut present = match request.group_instance_id.clone() {
             None => self.dynamic_member(&member_id, &request)?,
             Some(instance_id) => self.static_member_of(&member_id, &instance_id, &request)?,
@@ -59,9 +62,34 @@ impl ConsumerGroup {
         Ok(ConsumerHeartbeatReply {
             member_id,
             member_epoch: member.epoch,
-            heartbeat_interval_ms: cx.config.consumer.heartbeat_interval_ms,
+            heartbeat_interval_ms: cx.config.consumer.heartbeat_interval_ms_of(&self.id),
             assignment: tells_assignment.then(|| member.assigned.clone()),
         })
+    }
+
+    /// The answer to a heartbeat that says nothing new of a member that is where it shall be. Nearly all are like this: nothing
+    /// is copied for them but an assignment that the member asks for.
+    fn settled(
+        &mut self,
+        member_id: &Arc<str>,
+        request: &ConsumerHeartbeatRequest,
+        topics_version: u64,
+        cx: &mut Cx<'_>,
+    ) -> Option<ConsumerHeartbeatReply> {
+        let is_settled = self.topics_version == Some(topics_version) && self.data.assignment_epoch == self.epoch;
+        let (_, member) = self.member(member_id).filter(|_| is_settled)?;
+        let is_at_target = member.is_reconciled_to(self.epoch) && request.member_epoch == member.epoch;
+        if !is_at_target || !says_nothing_new(member, request) {
+            return None;
+        }
+        let reply = ConsumerHeartbeatReply {
+            member_id: Arc::clone(member_id),
+            member_epoch: member.epoch,
+            heartbeat_interval_ms: cx.config.consumer.heartbeat_interval_ms_of(&self.id),
+            assignment: request.is_full().then(|| member.assigned.clone()),
+        };
+        self.schedule_session(member_id, cx);
+        Some(reply)
     }
 
     /// Puts a member in its new form into the group: raises the epoch if that or the topics ask for it, assigns if the epoch is
@@ -76,11 +104,13 @@ impl ConsumerGroup {
     ) -> Result<(), Refusal> {
         let Present { known, member, replaces } = present;
         let topics_version = topics.version();
-        let is_settled = self.topics_version == Some(topics_version)
-            && self.data.assignment_epoch == self.epoch
-            && member.is_reconciled_to(self.epoch);
+        let is_settled = self.topics_version == Some(topics_version) && self.data.assignment_epoch == self.epoch;
         if is_settled && replaces.is_none() && known.as_deref() == Some(&member) {
-            return Ok(());
+            // Whoever waits, for others or for itself to give something back, asks again and again.
+            let after = reconciled(&self.data, member_id, owned);
+            if after.is_none_or(|after| after == member) {
+                return Ok(());
+            }
         }
         // Who joins and wants nothing makes nobody wait.
         let subscribes_anew = match &known {
@@ -113,7 +143,9 @@ impl ConsumerGroup {
             let (group, members) = (Arc::clone(&self.id), data.members.len());
             cx.out.notices.push(Notice::TargetAssigned { group, epoch, members });
         }
-        reconcile_member(&mut data, member_id, owned);
+        if let Some(after) = reconciled(&data, member_id, owned) {
+            data.members.insert(Arc::clone(member_id), Arc::new(after));
+        }
         let after = data.members.get(member_id).map(Arc::clone).unwrap_or_default();
         self.topics_version = Some(topics_version);
         if data != self.data || epoch != self.epoch {
@@ -226,19 +258,34 @@ impl Present {
     }
 }
 
-/// Takes the member as far as it gets towards its target.
-fn reconcile_member(data: &mut ConsumerGroupMetadata, member_id: &str, owned: Option<&Partitions>) {
-    let Some(member) = data.members.get(member_id) else { return };
-    if member.is_reconciled_to(data.assignment_epoch) {
-        return;
+/// The member as far as it gets towards its target; none when it is there.
+fn reconciled(data: &ConsumerGroupMetadata, member_id: &str, owned: Option<&Partitions>) -> Option<ConsumerMember> {
+    let member = data.members.get(member_id).filter(|member| !member.is_reconciled_to(data.assignment_epoch))?;
+    let is_wanted = |(topic, partition): &(TopicId, i32)| !member.assigned.contains(*topic, *partition);
+    let wanted: HashSet<_> = member.target.iter().filter(is_wanted).collect();
+    let mut held = HashSet::new();
+    if !wanted.is_empty() {
+        let others = data.members.iter().filter(|(id, _)| id.as_ref() != member_id);
+        held.extend(others.flat_map(|(_, other)| other.held()).filter(|partition| wanted.contains(partition)));
     }
-    let others = data.members.iter().filter(|(id, _)| id.as_ref() != member_id);
-    let held: HashSet<(TopicId, i32)> = others.flat_map(|(_, other)| other.held()).collect();
     let is_free = |topic, partition| !held.contains(&(topic, partition));
-    let after = reconcile(member, data.assignment_epoch, owned, is_free);
-    if let Some(member) = data.members.get_mut(member_id) {
-        *member = Arc::new(after);
+    Some(reconcile(member, data.assignment_epoch, owned, is_free))
+}
+
+/// Whether a heartbeat leaves a member of the consumer protocol as it is.
+fn says_nothing_new(member: &ConsumerMember, request: &ConsumerHeartbeatRequest) -> bool {
+    fn is_same<T: PartialEq>(said: Option<&T>, known: &T) -> bool {
+        said.is_none_or(|said| said == known)
     }
+    member.classic.is_none()
+        && (request.group_instance_id.is_none() || request.group_instance_id == member.group_instance_id)
+        && (request.rack_id.is_none() || request.rack_id == member.rack_id)
+        && request.client_id == member.client_id
+        && request.client_host == member.client_host
+        && is_same(request.rebalance_timeout_ms.as_ref(), &member.rebalance_timeout_ms)
+        && is_same(request.topics.as_ref(), &member.topics)
+        && is_same(request.regex.as_ref(), &member.regex)
+        && (request.assignor.is_none() || request.assignor == member.assignor)
 }
 
 /// The member as the request has it: what it does not say stays.

@@ -137,7 +137,7 @@ impl ConsumerGroup {
         let classic = self.data.members.get(member_id).and_then(|member| member.classic.as_ref());
         let timeout_ms = match classic {
             Some(classic) => millis(classic.session_timeout_ms),
-            None => cx.config.consumer.session_timeout_ms,
+            None => cx.config.consumer.session_timeout_ms_of(&self.id),
         };
         let key = || TimerKey::Session { group: Arc::clone(&self.id), member: Arc::clone(member_id) };
         let timer = &mut self.timers.entry(Arc::clone(member_id)).or_default().session;

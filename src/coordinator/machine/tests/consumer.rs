@@ -93,6 +93,97 @@ fn alone() -> Harness {
 }
 
 #[test]
+fn whatever_a_heartbeat_says_anew_is_heard() {
+    let mut h = alone();
+    h.set_topics(&[("t", 4), ("u", 1)]);
+    let epoch = h.consumer_beat(beat("a", 1)).unwrap().member_epoch;
+    let stored = |h: &Harness| {
+        let consumer = h.stored.groups.get("g").and_then(|group| group.consumer.clone()).unwrap();
+        ConsumerMember::clone(&consumer.members["a"])
+    };
+    let before = stored(&h);
+    assert_eq!(h.consumer_beat(beat("a", epoch)).unwrap().assignment, None);
+    assert!(h.records.is_empty());
+    let request = |change: &dyn Fn(&mut ConsumerHeartbeatRequest)| {
+        let mut request = beat("a", epoch);
+        change(&mut request);
+        request
+    };
+    type Change<T> = Box<dyn Fn(&mut T)>;
+    let changes: Vec<(Change<ConsumerHeartbeatRequest>, Change<ConsumerMember>)> = vec![
+        (Box::new(|r| r.rack_id = Some("r".into())), Box::new(|m| m.rack_id = Some("r".into()))),
+        (Box::new(|r| r.client_id = "other".into()), Box::new(|m| m.client_id = "other".into())),
+        (Box::new(|r| r.client_host = "/::1".into()), Box::new(|m| m.client_host = "/::1".into())),
+        (Box::new(|r| r.rebalance_timeout_ms = Some(7)), Box::new(|m| m.rebalance_timeout_ms = 7)),
+        (Box::new(|r| r.assignor = Some("range".into())), Box::new(|m| m.assignor = Some("range".into()))),
+    ];
+    let mut expected = before;
+    for (say, means) in changes {
+        h.consumer_beat(request(&say)).unwrap();
+        means(&mut expected);
+        assert_eq!(stored(&h), expected);
+        // Client id and host are said each time.
+        (expected.client_id, expected.client_host) = ("client".into(), "/127.0.0.1".into());
+    }
+    let subscribed = h.consumer_beat(request(&|r| r.topics = Some(["t".into(), "u".into()].into()))).unwrap();
+    assert_eq!(subscribed.member_epoch, epoch + 1);
+    assert_eq!(subscribed.assignment, Some(partitions(&[("t", &[0, 1, 2, 3]), ("u", &[0])])));
+    assert_eq!(h.consumer_error(of_instance("i", beat("a", epoch + 1))), GroupError::UnknownMemberId);
+    assert_eq!(h.consumer_error(beat("a", epoch + 2)), GroupError::FencedMemberEpoch);
+    // All of it once more changes nothing, and asks for the assignment.
+    let full = ConsumerHeartbeatRequest {
+        topics: Some(["t".into(), "u".into()].into()),
+        rebalance_timeout_ms: Some(7),
+        owned: Some(Partitions::default()),
+        ..beat("a", epoch + 1)
+    };
+    assert_eq!(h.consumer_beat(full).unwrap().assignment, Some(partitions(&[("t", &[0, 1, 2, 3]), ("u", &[0])])));
+    assert!(h.records.is_empty());
+}
+
+#[test]
+fn heartbeats_that_wait_for_others_write_nothing() {
+    let mut h = alone();
+    let second = h.consumer_beat(joining("b", &["t"])).unwrap();
+    h.consumer_beat(beat("a", 1)).unwrap();
+    // That its answer has arrived is noted once.
+    h.consumer_beat(beat("b", second.member_epoch)).unwrap();
+    for _ in 0..3 {
+        assert_eq!(h.consumer_beat(beat("b", second.member_epoch)).unwrap().assignment, None);
+        assert!(h.records.is_empty());
+        assert_eq!(h.consumer_beat(beat("a", 1)).unwrap().assignment, None);
+        assert!(h.records.is_empty());
+    }
+}
+
+#[test]
+fn a_group_has_its_own_timeout_and_interval_from_the_next_heartbeat_on() {
+    let mut h = alone();
+    let own = GroupOverrides { session_timeout_ms: Some(10_000), heartbeat_interval_ms: Some(700) };
+    h.machine.configure("g".into(), own);
+    h.advance(40_000);
+    assert_eq!(h.consumer_beat(beat("a", 1)).unwrap().heartbeat_interval_ms, 700);
+    h.advance(9_999);
+    assert_eq!(h.described().members.len(), 1);
+    h.advance(1);
+    assert_eq!(h.described().members.len(), 0);
+    let epoch = h.consumer_beat(joining("a", &["t"])).unwrap().member_epoch;
+    h.machine.configure("g".into(), GroupOverrides::default());
+    assert_eq!(h.consumer_beat(beat("a", epoch)).unwrap().heartbeat_interval_ms, 5_000);
+    h.advance(44_999);
+    assert_eq!(h.described().members.len(), 1);
+}
+
+#[test]
+fn a_restored_group_has_its_own_timeout_at_once() {
+    let h = alone();
+    let mut config = config();
+    config.consumer.configure("g".into(), GroupOverrides { session_timeout_ms: Some(1_000), ..Default::default() });
+    let machine = h.stored.restore(config, h.now);
+    assert_eq!(machine.next_timer_ms(), Some(h.now.monotonic_ms + 1_000));
+}
+
+#[test]
 fn two_members_share_without_ever_owning_the_same() {
     let mut h = alone();
     let second = h.consumer_beat(joining("b", &["t"])).unwrap();

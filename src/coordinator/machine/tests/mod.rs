@@ -287,6 +287,7 @@ fn config() -> Config {
             size_max: 1_000,
             assignors: vec![Assignor::Uniform, Assignor::Range],
             migration: Migration { upgrades: true, downgrades: true },
+            of_groups: HashMap::new(),
         },
     }
 }

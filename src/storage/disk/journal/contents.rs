@@ -31,7 +31,10 @@ pub(super) struct StoredFile {
 
 impl FileSet {
     /// Shows every frame to `visit`, oldest first; returns the sequence that must follow.
-    pub(super) fn visit(&self, visit: &mut dyn FnMut(&Frame) -> Result<(), &'static str>) -> Result<u64, StorageError> {
+    pub(super) fn visit(
+        &self,
+        visit: &mut dyn FnMut(&Frame<'_>) -> Result<(), &'static str>,
+    ) -> Result<u64, StorageError> {
         let mut next_sequence = match &self.snapshot {
             None => FIRST_SEQUENCE,
             Some(snapshot) => visit_snapshot(&snapshot.path, visit)?,
@@ -73,7 +76,7 @@ pub(super) fn visit_log(
     path: &Path,
     end: Option<u64>,
     next_sequence: &mut u64,
-    visit: &mut dyn FnMut(&Frame) -> Result<(), &'static str>,
+    visit: &mut dyn FnMut(&Frame<'_>) -> Result<(), &'static str>,
 ) -> Result<LogEnd, StorageError> {
     let mut reader = Reader::open(path, end)?;
     if reader.sequence != *next_sequence {
@@ -95,7 +98,10 @@ pub(super) fn visit_log(
 }
 
 /// Shows every frame of a snapshot but its last, which only says how many there are; returns the sequence that follows.
-fn visit_snapshot(path: &Path, visit: &mut dyn FnMut(&Frame) -> Result<(), &'static str>) -> Result<u64, StorageError> {
+fn visit_snapshot(
+    path: &Path,
+    visit: &mut dyn FnMut(&Frame<'_>) -> Result<(), &'static str>,
+) -> Result<u64, StorageError> {
     let mut reader = Reader::open(path, None)?;
     let mut frames = 0;
     let mut complete = false;
@@ -123,9 +129,23 @@ fn visit_snapshot(path: &Path, visit: &mut dyn FnMut(&Frame) -> Result<(), &'sta
 /// The latest value of each key of each shard.
 pub(super) type Fold = HashMap<ShardId, HashMap<Bytes, Bytes>>;
 
-/// Lets the records of `frame` change `fold`. Values are slices of the frame: what a fold holds is at most the files'
-/// size.
-pub(super) fn fold_frame(fold: &mut Fold, frame: &Frame) -> Result<(), &'static str> {
+/// What opening does with a frame. The coordinator's shards may hold millions of records: they are only checked, and
+/// read by [`read_shards`](super::engine::Engine::read_shards) when they are asked for. The others are small.
+pub(super) fn fold_small(fold: &mut Fold, frame: &Frame<'_>) -> Result<(), &'static str> {
+    if is_large(frame.shard) { check(frame) } else { fold_frame(fold, frame) }
+}
+
+/// Whether opening leaves the records of `shard` in the files.
+pub(super) fn is_large(shard: ShardId) -> bool {
+    shard.group_index().is_some()
+}
+
+pub(super) fn check(frame: &Frame<'_>) -> Result<(), &'static str> {
+    frame.records().try_for_each(|record| record.map(drop))
+}
+
+/// Lets the records of `frame` change `fold`.
+pub(super) fn fold_frame(fold: &mut Fold, frame: &Frame<'_>) -> Result<(), &'static str> {
     let mut records = frame.records().peekable();
     if records.peek().is_none() {
         return Ok(());
@@ -133,10 +153,10 @@ pub(super) fn fold_frame(fold: &mut Fold, frame: &Frame) -> Result<(), &'static 
     let shard = fold.entry(frame.shard).or_default();
     for record in records {
         let record = record?;
-        match record.value {
+        match record.value.map(Bytes::copy_from_slice) {
             Some(value) => match shard.get_mut(record.key) {
-                Some(place) => *place = frame.share(value),
-                None => _ = shard.insert(frame.share(record.key), frame.share(value)),
+                Some(place) => *place = value,
+                None => _ = shard.insert(Bytes::copy_from_slice(record.key), value),
             },
             None => _ = shard.remove(record.key),
         }

@@ -18,7 +18,8 @@ use tokio::sync::watch;
 use super::{
     JournalOptions, JournalStats, TICK,
     compact::Compaction,
-    contents::{FileSet, Fold, LogEnd, StoredFile, fold_frame, visit_log},
+    contents::{FileSet, Fold, LogEnd, StoredFile, fold_frame, is_large, visit_log},
+    frame::Frame,
     reader::corrupt,
     recover::prepare_log,
     writer::{Pending, Status, Writer},
@@ -43,6 +44,8 @@ pub(super) struct Engine {
     status: Arc<Status>,
     /// Size of the logs at which the next compaction begins.
     compact_at_bytes: AtomicU64,
+    /// The start of the gateway comes first.
+    compaction_held: AtomicBool,
     compacting: AtomicBool,
     stop_compaction: AtomicBool,
     compactions: AtomicU64,
@@ -58,9 +61,9 @@ struct Queue {
     /// The thread wakes up by itself, to sync or to repair.
     ticking: bool,
     closed: bool,
-    /// What opening read of shards that are not `claimed`; those of them that are not here are empty.
+    /// What opening read of small shards that are not `claimed`; those of them that are not here are empty.
     unclaimed: Fold,
-    /// Shards that were replayed or appended to since.
+    /// Small shards that were replayed or appended to since.
     claimed: HashSet<ShardId>,
 }
 
@@ -74,17 +77,19 @@ impl Engine {
         set: FileSet,
         fold: Fold,
     ) -> Self {
-        let live_bytes: usize = fold.values().flatten().map(|(key, value)| key.len() + value.len()).sum();
-        let compact_at_bytes = options.compact_bytes_min.max(live_bytes as u64);
+        // As after the last compaction.
+        let live_bytes = set.snapshot.as_ref().map_or(0, |snapshot| snapshot.size_bytes);
+        let compact_at_bytes = options.compact_bytes_min.max(live_bytes);
         Self {
             status: Arc::clone(writer.status()),
             writer: Mutex::new(writer),
             set: Mutex::new(set),
-            // A compaction that is due waits for a tick: starting comes first.
+            // A compaction that is due waits for a tick at least: starting comes first.
             queue: Mutex::new(Queue { unclaimed: fold, ticking: true, ..Queue::default() }),
             wake: Condvar::new(),
             files,
             dir,
+            compaction_held: AtomicBool::new(options.waits_for_start),
             options,
             clock,
             compact_at_bytes: AtomicU64::new(compact_at_bytes),
@@ -109,7 +114,7 @@ impl Engine {
             drop(queue);
             return (pending.done)(Err(error));
         }
-        if queue.claimed.insert(shard) {
+        if !is_large(shard) && queue.claimed.insert(shard) {
             // What opening has read of this shard is not the latest any more.
             queue.unclaimed.remove(&shard);
         }
@@ -254,7 +259,16 @@ impl Engine {
     }
 
     fn wants_compaction(&self) -> bool {
-        !self.compacting.load(Ordering::Relaxed) && self.log_bytes() >= self.compact_at_bytes.load(Ordering::Relaxed)
+        !self.compaction_held.load(Ordering::Relaxed)
+            && !self.compacting.load(Ordering::Relaxed)
+            && self.log_bytes() >= self.compact_at_bytes.load(Ordering::Relaxed)
+    }
+
+    /// A compaction may begin; one that is due does.
+    pub(super) fn release_compaction(&self) {
+        if self.compaction_held.swap(false, Ordering::Relaxed) {
+            self.ask_for_upkeep();
+        }
     }
 
     fn log_bytes(&self) -> u64 {
@@ -325,8 +339,11 @@ impl Engine {
         set.sealed.retain(|log| !replaced.sealed.iter().any(|gone| gone.path == log.path));
     }
 
-    /// What opening read of `shard`, if that is still the latest.
+    /// What opening read of `shard`, if it did and that is still the latest.
     pub(super) fn take_unclaimed(&self, shard: ShardId) -> Option<HashMap<Bytes, Bytes>> {
+        if is_large(shard) {
+            return None;
+        }
         let mut queue = self.queue.lock();
         let unclaimed = queue.claimed.insert(shard);
         unclaimed.then(|| queue.unclaimed.remove(&shard).unwrap_or_default())
@@ -334,23 +351,40 @@ impl Engine {
 
     /// Reads the latest acknowledged values of `shard` from the files.
     pub(super) fn read_shard(&self, shard: ShardId) -> Result<HashMap<Bytes, Bytes>, StorageError> {
+        let mut fold = Fold::new();
+        let wanted = |of: ShardId| of == shard;
+        self.read_shards(&wanted, &mut |step| match step {
+            ReadStep::Begin => {
+                fold.clear();
+                Ok(())
+            }
+            ReadStep::Frame(frame) => fold_frame(&mut fold, frame),
+        })?;
+        Ok(fold.remove(&shard).unwrap_or_default())
+    }
+
+    /// Reads the files up to what is acknowledged now, and shows `take` every frame of the `wanted` shards; from the
+    /// beginning once more when a compaction replaces the files meanwhile.
+    pub(super) fn read_shards(
+        &self,
+        wanted: &dyn Fn(ShardId) -> bool,
+        take: &mut dyn FnMut(ReadStep<'_>) -> Result<(), &'static str>,
+    ) -> Result<(), StorageError> {
         let mut attempts = 0;
         loop {
             let writer = self.writer.lock();
             let (active, end) = writer.acknowledged();
             let set = self.set.lock().clone();
             drop(writer);
-            let mut fold = Fold::new();
-            let mut visit = |frame: &super::frame::Frame| {
-                if frame.shard == shard { fold_frame(&mut fold, frame) } else { Ok(()) }
-            };
+            _ = take(ReadStep::Begin);
+            let mut visit = |frame: &Frame<'_>| if wanted(frame.shard) { take(ReadStep::Frame(frame)) } else { Ok(()) };
             let read = set.visit(&mut visit).and_then(|mut next_sequence| {
                 let LogEnd { offset, broken, .. } = visit_log(&active, Some(end), &mut next_sequence, &mut visit)?;
                 broken.map_or(Ok(()), |what| Err(corrupt(&active, offset, what)))
             });
             attempts += 1;
             match read {
-                Ok(()) => return Ok(fold.remove(&shard).unwrap_or_default()),
+                Ok(()) => return Ok(()),
                 // A compaction may have replaced the files meanwhile.
                 Err(_) if attempts < READ_ATTEMPTS_MAX && self.set_changed(&set) => {}
                 Err(error) => return Err(error),
@@ -393,6 +427,13 @@ impl Engine {
         let outcome = closed.wait_for(Option::is_some).await;
         outcome.map_or(Err(StorageError::Closed), |outcome| outcome.clone().unwrap_or(Err(StorageError::Closed)))
     }
+}
+
+/// What reading shards comes to.
+pub(super) enum ReadStep<'a> {
+    /// What was shown before counts no more.
+    Begin,
+    Frame(&'a Frame<'a>),
 }
 
 /// A salt for a new file.

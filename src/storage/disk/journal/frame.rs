@@ -10,28 +10,28 @@
 //! can pass for a frame. `durable` is the highest sequence that was known to be on the disk when the frame was written:
 //! it tells a torn tail, which nobody was promised, from damage to what was.
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, BufMut};
 use crc_fast::{CrcAlgorithm, Digest};
 
 use crate::storage::ShardId;
 
-/// One append as read back.
+/// One append as read back, where it lies in what was read.
 #[derive(Clone, Debug)]
-pub(super) struct Frame {
+pub(super) struct Frame<'a> {
     pub(super) shard: ShardId,
     pub(super) sequence: u64,
     pub(super) durable: u64,
     count: u32,
-    records: Bytes,
+    records: &'a [u8],
 }
 
-impl Frame {
+impl<'a> Frame<'a> {
     /// Checks and splits `body`, which is everything after the checksum; the error says what is wrong with it.
-    pub(super) fn parse(head: FrameHead, mut body: Bytes, salt: u32) -> Result<Self, &'static str> {
+    pub(super) fn parse(head: FrameHead, mut body: &'a [u8], salt: u32) -> Result<Self, &'static str> {
         if body.len() != head.length as usize {
             return Err("the frame is cut off");
         }
-        if checksum(salt, head.length, &body) != head.checksum {
+        if checksum(salt, head.length, body) != head.checksum {
             return Err("the checksum does not match");
         }
         // The checks below cannot fail on what this version wrote: the checksum matched.
@@ -48,8 +48,8 @@ impl Frame {
 
     /// The records in the order of the append; an item is an error when the bytes are not as many records as the frame
     /// says, and then it is the last one.
-    pub(super) fn records(&self) -> impl Iterator<Item = Result<RecordRef<'_>, &'static str>> {
-        let (mut left, mut bytes) = (self.count, &self.records[..]);
+    pub(super) fn records(&self) -> impl Iterator<Item = Result<RecordRef<'a>, &'static str>> + use<'a> {
+        let (mut left, mut bytes) = (self.count, self.records);
         std::iter::from_fn(move || {
             if left == 0 {
                 let trailing = !std::mem::take(&mut bytes).is_empty();
@@ -63,11 +63,6 @@ impl Frame {
             }
             Some(record)
         })
-    }
-
-    /// Shares `part`, which is of a record of this frame.
-    pub(super) fn share(&self, part: &[u8]) -> Bytes {
-        self.records.slice_ref(part)
     }
 }
 
@@ -218,10 +213,10 @@ mod tests {
         frame.seal(salt, 41, 40)
     }
 
-    fn parse(bytes: &[u8], salt: u32) -> Result<Frame, &'static str> {
+    fn parse(bytes: &[u8], salt: u32) -> Result<Frame<'_>, &'static str> {
         let (head, body) = bytes.split_first_chunk().ok_or("no head")?;
         let head = FrameHead::parse(*head, bytes.len() as u64).ok_or("impossible length")?;
-        Frame::parse(head, Bytes::copy_from_slice(body), salt)
+        Frame::parse(head, body, salt)
     }
 
     #[test]
@@ -258,12 +253,14 @@ mod tests {
         let mut frame = FrameBuilder::begin(ShardId(0), 0);
         assert!(frame.push(b"key", Some(b"value")));
         frame.count = 2;
-        let frame = parse(&frame.seal(0, 1, 0), 0).unwrap();
+        let bytes = frame.seal(0, 1, 0);
+        let frame = parse(&bytes, 0).unwrap();
         assert_eq!(frame.records().map(|record| record.is_ok()).collect::<Vec<_>>(), [true, false]);
         let mut frame = FrameBuilder::begin(ShardId(0), 0);
         assert!(frame.push(b"key", Some(b"value")));
         frame.count = 0;
-        let frame = parse(&frame.seal(0, 1, 0), 0).unwrap();
+        let bytes = frame.seal(0, 1, 0);
+        let frame = parse(&bytes, 0).unwrap();
         assert_eq!(frame.records().map(|record| record.is_ok()).collect::<Vec<_>>(), [false]);
     }
 }

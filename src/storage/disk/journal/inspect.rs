@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     DIRECTORY,
-    contents::{Fold, fold_frame, visit_log},
+    contents::{Fold, check, fold_frame, visit_log},
     frame::Frame,
     reader::{corrupt, examine_tail},
     recover::{Listing, contradiction},
@@ -57,9 +57,9 @@ impl JournalInspection {
         self.note_all(&listing.superseded, "is replaced by a snapshot", "removed at the start");
         let Some(set) = active? else { return Ok(()) };
         let mut appends = 0;
-        let mut visit = |frame: &Frame| {
+        let mut visit = |frame: &Frame<'_>| {
             appends += 1;
-            if frame.shard == shard { fold_frame(fold, frame) } else { check_frame(frame) }
+            if frame.shard == shard { fold_frame(fold, frame) } else { check(frame) }
         };
         let mut next_sequence = set.visit(&mut visit)?;
         let path = &listing.active;
@@ -80,10 +80,6 @@ impl JournalInspection {
     fn note_all(&mut self, paths: &[PathBuf], what: &'static str, outcome: &'static str) {
         self.findings.extend(paths.iter().map(|path| Finding::note(name(path), None, what, outcome)));
     }
-}
-
-fn check_frame(frame: &Frame) -> Result<(), &'static str> {
-    frame.records().try_for_each(|record| record.map(drop))
 }
 
 fn name(path: &Path) -> String {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Read},
+    io::{self, Read},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -20,7 +20,8 @@ pub(super) struct Reader {
     pub(super) salt: u32,
     /// Of a log its first append, of a snapshot its last.
     pub(super) sequence: u64,
-    input: BufReader<File>,
+    file: File,
+    window: Window,
     /// Where the next frame begins, in bytes from the start of the file.
     offset: u64,
     end: u64,
@@ -28,8 +29,8 @@ pub(super) struct Reader {
 
 /// What stands at a place of a file.
 #[derive(Debug)]
-pub(super) enum Item {
-    Frame(Frame),
+pub(super) enum Item<'a> {
+    Frame(Frame<'a>),
     /// No frame begins at [`Reader::offset`]; nothing more can be read in order.
     Broken(&'static str),
     End,
@@ -56,12 +57,12 @@ impl Reader {
             }
             _ => return Err(corrupt(path, 0, "the file's header and its name do not agree")),
         };
-        let input = BufReader::with_capacity(READ_BUFFER_BYTES, file);
         Ok(Self {
             path: path.to_owned(),
             salt: header.salt,
             sequence,
-            input,
+            file,
+            window: Window::default(),
             offset: HEADER_BYTES as u64,
             end: end.map_or(length, |end| end.min(length)),
         })
@@ -73,7 +74,7 @@ impl Reader {
     }
 
     /// The next frame. Once broken, always broken.
-    pub(super) fn next(&mut self) -> Result<Item, StorageError> {
+    pub(super) fn next(&mut self) -> Result<Item<'_>, StorageError> {
         let room_bytes = self.end.saturating_sub(self.offset);
         if room_bytes == 0 {
             return Ok(Item::End);
@@ -81,21 +82,23 @@ impl Reader {
         if room_bytes < FRAME_BYTES_MIN as u64 {
             return Ok(Item::Broken("the frame is cut off"));
         }
-        let mut head = [0; HEAD_BYTES];
-        self.input.read_exact(&mut head).map_err(|error| io_error("read", &self.path, &error))?;
-        let Some(head) = FrameHead::parse(head, room_bytes) else {
-            self.end = self.offset + 1;
+        let Self { path, file, window, offset, end, salt, .. } = self;
+        let unreadable = |error: io::Error| io_error("read", path, &error);
+        window.fill(file, HEAD_BYTES).map_err(unreadable)?;
+        let head = window.ahead(HEAD_BYTES).first_chunk().and_then(|head| FrameHead::parse(*head, room_bytes));
+        let Some(head) = head else {
+            *end = *offset + 1;
             return Ok(Item::Broken("the length of a frame is impossible"));
         };
-        let mut body = vec![0; head.length as usize];
-        self.input.read_exact(&mut body).map_err(|error| io_error("read", &self.path, &error))?;
-        match Frame::parse(head, body.into(), self.salt) {
+        let frame_bytes = HEAD_BYTES + head.length as usize;
+        window.fill(file, frame_bytes).map_err(unreadable)?;
+        match Frame::parse(head, window.take(frame_bytes).get(HEAD_BYTES..).unwrap_or_default(), *salt) {
             Ok(frame) => {
-                self.offset += HEAD_BYTES as u64 + u64::from(head.length);
+                *offset += frame_bytes as u64;
                 Ok(Item::Frame(frame))
             }
             Err(what) => {
-                self.end = self.offset + 1;
+                *end = *offset + 1;
                 Ok(Item::Broken(what))
             }
         }
@@ -104,6 +107,50 @@ impl Reader {
     /// The error for what is wrong at [`offset`](Self::offset).
     pub(super) fn corrupt(&self, what: &str) -> StorageError {
         corrupt(&self.path, self.offset, what)
+    }
+}
+
+/// The part of a file that was read and not taken yet. Frames lie in it and are not copied out.
+#[derive(Debug, Default)]
+struct Window {
+    bytes: Vec<u8>,
+    begin: usize,
+    end: usize,
+}
+
+impl Window {
+    /// Reads on until `count` bytes are there.
+    fn fill(&mut self, file: &mut File, count: usize) -> io::Result<()> {
+        if self.end - self.begin >= count {
+            return Ok(());
+        }
+        self.bytes.copy_within(self.begin..self.end, 0);
+        self.end -= self.begin;
+        self.begin = 0;
+        if self.bytes.len() < count.max(READ_BUFFER_BYTES) {
+            self.bytes.resize(count.max(READ_BUFFER_BYTES), 0);
+        }
+        while self.end < count {
+            match file.read(self.bytes.get_mut(self.end..).unwrap_or_default()) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => self.end += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next bytes, of those that are there.
+    fn ahead(&self, count: usize) -> &[u8] {
+        self.bytes.get(self.begin..self.begin + count).unwrap_or_default()
+    }
+
+    /// The same, and goes on behind them.
+    fn take(&mut self, count: usize) -> &[u8] {
+        let begin = self.begin;
+        self.begin += count;
+        self.bytes.get(begin..self.begin).unwrap_or_default()
     }
 }
 
@@ -139,7 +186,7 @@ pub(super) fn examine_tail(path: &Path, salt: u32, offset: u64, sequence: u64) -
             let Some(head) = plausible(candidate, end - at, sequence, frames_before) else { continue };
             let mut body = vec![0; head.length as usize];
             file.read_exact_at(&mut body, at + HEAD_BYTES as u64).map_err(unreadable)?;
-            if Frame::parse(head, body.into(), salt).is_ok_and(|frame| frame.durable >= sequence) {
+            if Frame::parse(head, &body, salt).is_ok_and(|frame| frame.durable >= sequence) {
                 tail.proof_at = Some(at);
                 return Ok(tail);
             }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    contents::{FIRST_SEQUENCE, FileSet, Fold, LOG_START, StoredFile, fold_frame, visit_log},
+    contents::{FIRST_SEQUENCE, FileSet, Fold, LOG_START, StoredFile, fold_small, visit_log},
     header::{EXTENSION_UNFINISHED, FileKind, Header, parse_name},
     reader::{corrupt, examine_tail},
 };
@@ -17,6 +17,7 @@ use crate::storage::{
 
 /// A journal as it was found.
 pub(super) struct Recovered {
+    /// Of the small shards.
     pub(super) fold: Fold,
     pub(super) set: FileSet,
     pub(super) active: ActiveLog,
@@ -46,7 +47,7 @@ pub(super) fn recover(files: &Files, dir: &Path, salt: u32) -> Result<Recovered,
         return Ok(Recovered { fold: Fold::new(), set: FileSet::default(), active });
     };
     let mut fold = Fold::new();
-    let mut next_sequence = set.visit(&mut |frame| fold_frame(&mut fold, frame))?;
+    let mut next_sequence = set.visit(&mut |frame| fold_small(&mut fold, frame))?;
     let active = open_active(files, &listing.active, &mut next_sequence, &mut fold)?;
     for path in listing.superseded {
         files.remove(&path)?;
@@ -88,7 +89,7 @@ fn open_active(
     next_sequence: &mut u64,
     fold: &mut Fold,
 ) -> Result<ActiveLog, StorageError> {
-    let log = visit_log(path, None, next_sequence, &mut |frame| fold_frame(fold, frame))?;
+    let log = visit_log(path, None, next_sequence, &mut |frame| fold_small(fold, frame))?;
     let file = files.open(path.to_owned())?;
     if let Some(what) = log.broken {
         let tail = examine_tail(path, log.salt, log.offset, *next_sequence)?;

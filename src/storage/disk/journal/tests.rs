@@ -598,15 +598,79 @@ async fn a_closed_journal_refuses_appends_and_still_replays() {
 }
 
 #[tokio::test]
-async fn opening_reads_the_files_once_for_all_shards() {
+async fn opening_reads_the_files_once_for_all_small_shards() {
     let dir = tempfile::tempdir().unwrap();
-    open(dir.path()).unwrap().append(SHARD, vec![set("a", "1")]).await.unwrap();
+    open(dir.path()).unwrap().append(ShardId::CATALOG, vec![set("a", "1")]).await.unwrap();
     let journal = open(dir.path()).unwrap();
     // What is read again from here on would not be found.
     fs::remove_file(log_of(dir.path())).unwrap();
-    assert_eq!(content(&journal, OTHER).await, Content::new());
-    assert_eq!(content(&journal, SHARD).await, contents(&[("a", "1")]));
+    assert_eq!(content(&journal, ShardId::PRODUCER_IDS).await, Content::new());
+    assert_eq!(content(&journal, ShardId::CATALOG).await, contents(&[("a", "1")]));
+    assert!(journal.replay(ShardId::CATALOG).await.is_err());
     assert!(journal.replay(SHARD).await.is_err());
+}
+
+/// What a [`Reading`] was told, by shard.
+#[derive(Default)]
+struct Told(BTreeMap<u16, Content>);
+
+impl Reading for Told {
+    fn begin(&mut self) {
+        self.0.clear();
+    }
+
+    fn change(&mut self, shard: ShardId, key: &[u8], value: Option<&[u8]>) -> Result<(), StorageError> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let of_shard = self.0.entry(shard.0).or_default();
+        match value {
+            Some(value) if value == b"refused" => return Err(StorageError::Corrupt("no".to_owned())),
+            Some(value) => of_shard.insert(text(key), text(value)),
+            None => of_shard.remove(&text(key)),
+        };
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn shards_are_read_together_from_all_files_and_up_to_the_last_append() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = JournalOptions { compact_bytes_min: 2_000, ..options(Durability::Os) };
+    let journal = open_with(dir.path(), small, None).unwrap();
+    let mut value = 0;
+    while journal.stats().compactions < 2 {
+        value += 1;
+        for shard in [SHARD, OTHER, ShardId(1002), ShardId::CATALOG] {
+            let gone = delete(&format!("{}", value - 1));
+            let records = vec![set(value.to_string(), "x".repeat(100)), gone, set("shard", shard.0.to_string())];
+            journal.append(shard, records).await.unwrap();
+        }
+    }
+    let told = Arc::new(Mutex::new(Told::default()));
+    journal.read(vec![SHARD, OTHER], Arc::clone(&told) as _).await.unwrap();
+    let last = value.to_string();
+    let of_shard = |shard: ShardId| {
+        let shard = (shard.0, contents(&[(&last, &"x".repeat(100)), ("shard", &shard.0.to_string())]));
+        shard
+    };
+    assert_eq!(told.lock().0, BTreeMap::from([of_shard(SHARD), of_shard(OTHER)]));
+    journal.append(OTHER, vec![set("a", "refused")]).await.unwrap();
+    assert!(matches!(journal.read(vec![OTHER], told).await, Err(StorageError::Corrupt(what)) if what == "no"));
+}
+
+#[tokio::test]
+async fn a_compaction_waits_for_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = JournalOptions { compact_bytes_min: 1_000, waits_for_start: true, ..options(Durability::Os) };
+    let journal = open_with(dir.path(), small, None).unwrap();
+    for value in 0..100 {
+        journal.append(SHARD, vec![set("a", value.to_string()), set("filler", "x".repeat(100))]).await.unwrap();
+    }
+    tokio::time::sleep(TICK + Duration::from_millis(200)).await;
+    assert_eq!(journal.stats().compactions, 0);
+    journal.started();
+    while journal.stats().compactions == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 #[derive(Clone, Debug)]
