@@ -162,13 +162,15 @@ impl Connection<'_> {
         let Frame { bytes, charge } = frame;
         // Only records live on in what a Produce leaves behind; everything else is decoded, and may wait for long.
         let keeps = bytes.starts_with(&(ApiKey::Produce as i16).to_be_bytes());
+        // What is decoded of a large one takes many times its room, and stays until it is answered.
+        let is_large = !keeps && bytes.len() > PIPELINED_BYTES_MAX;
         let outcome = crate::api::dispatch(self.gateway, &self.session, bytes)?;
         let charge = if keeps { charge } else { Charge::default() };
         let (reply, alone) = match outcome {
             Outcome::NoReply => return Ok(None),
             Outcome::Ready(frame) if self.queue.is_empty() => return Ok(Some(frame)),
             Outcome::Ready(frame) => (Reply::Ready(Some(frame)), false),
-            Outcome::Pending(reply) => (Reply::Waiting(reply), false),
+            Outcome::Pending(reply) => (Reply::Waiting(reply), is_large),
             Outcome::Alone(reply) => (Reply::Waiting(reply), true),
         };
         self.queue.push_back(Waiting { reply, alone, charge });
@@ -295,6 +297,8 @@ impl IdleGuard {
     }
 }
 
+/// Requests without records that are larger are answered before the next is decoded.
+const PIPELINED_BYTES_MAX: usize = 64 * 1024;
 /// Replies that are ready together leave together up to about this many chunks.
 const CHUNKS_MAX: usize = 64;
 /// And not many more once they have about this many bytes.

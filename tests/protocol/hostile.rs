@@ -462,6 +462,36 @@ fn a_client_that_does_not_read_is_not_served_without_end() {
     assert_eq!(read_first(&mut client), 900_000);
 }
 
+/// What is decoded takes several times the room of its frame, and may wait for its shard.
+#[test]
+fn large_requests_of_one_connection_are_not_all_decoded_at_once() {
+    let mut gateway = Gateway::options().start();
+    let mut client = gateway.connect();
+    topics::create(&mut client, "topic", 1);
+    offsets::await_coordinator(&mut client, "group");
+    let partitions = vec![commit_partition(0, 1, None); 100_000];
+    let request = commit_request("group", vec![commit_topic("topic", partitions)]);
+    let mut bytes = BytesMut::new();
+    for id in 0..40 {
+        bytes.extend(frame(8, id, &request));
+    }
+    let before = gateway.resident_kib();
+    let mut most = before;
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            let (mut hostile, bytes) = (gateway.connect(), &bytes);
+            // It reads no answer: in the end its writes stop, and the gateway goes.
+            scope.spawn(move || hostile.try_write(bytes));
+        }
+        for _ in 0..200 {
+            thread::sleep(Duration::from_millis(20));
+            most = most.max(gateway.resident_kib());
+        }
+        gateway.kill();
+    });
+    assert!(most < before + 250 * 1024, "{most} KiB, {before} before");
+}
+
 fn read_first(client: &mut Client) -> usize {
     let answer = topics::fetch(client, "topic", 0, 0);
     batch::records_of(answer.records.as_ref())[0].value.as_ref().unwrap().len()
