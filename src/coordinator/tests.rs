@@ -550,7 +550,7 @@ async fn a_batch_is_stored_before_it_grows_too_large() {
     let metadata: Arc<str> = "m".repeat(4096).into();
     let large = |offset| {
         let mut request = commit("g", "", -1, offset);
-        let one = PartitionCommit { metadata: Arc::clone(&metadata), ..request.partitions.remove(0) };
+        let one = PartitionCommit { metadata: Arc::clone(&metadata).into(), ..request.partitions.remove(0) };
         request.partitions = vec![one; 1024];
         coordinator.commit_offsets(request)
     };

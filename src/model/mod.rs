@@ -16,6 +16,6 @@ pub use consumer_group::{
 };
 pub use group::{GroupMetadata, GroupState, MemberMetadata};
 pub use ids::{GroupId, TopicId, TopicName, TopicPartition};
-pub use offsets::OffsetMetadata;
+pub use offsets::{CommitMetadata, OffsetMetadata};
 pub use record::CoordinatorRecord;
 pub use topic_name::{InvalidTopicName, validate_topic_name};

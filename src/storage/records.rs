@@ -17,7 +17,7 @@ use std::{collections::HashSet, sync::Arc};
 use bytes::{Buf, BufMut, Bytes};
 
 use super::{CoordinatorRecord, JournalRecord, StorageError};
-use crate::model::{GroupId, GroupMetadata, OffsetMetadata, TopicId, TopicPartition};
+use crate::model::{CommitMetadata, GroupId, GroupMetadata, OffsetMetadata, TopicId, TopicPartition};
 
 /// The journal record of a change. An error only if a group cannot be written as JSON.
 pub(super) fn encode(record: &CoordinatorRecord) -> Result<JournalRecord, StorageError> {
@@ -126,7 +126,7 @@ impl<'a> Offset<'a> {
     }
 
     /// The whole, with `metadata` as it is shared.
-    pub(super) fn with(&self, metadata: Arc<str>) -> OffsetMetadata {
+    pub(super) fn with(&self, metadata: CommitMetadata) -> OffsetMetadata {
         let Self { offset, leader_epoch, commit_timestamp_ms, expire_timestamp_ms, topic_id, .. } = *self;
         OffsetMetadata { offset, leader_epoch, metadata, commit_timestamp_ms, expire_timestamp_ms, topic_id }
     }

@@ -23,7 +23,7 @@ use crate::{
     },
     broker::OffsetResults,
     coordinator::{CommitRequest, GroupError, PartitionCommit},
-    model::{TopicId, TopicPartition},
+    model::{CommitMetadata, TopicId, TopicPartition},
     wire::legacy::{decode_offset_commit, encode_offset_commit_response},
 };
 
@@ -79,7 +79,7 @@ fn commit_request(
                 topic_id: TopicId::nil(),
                 offset: partition.committed_offset,
                 leader_epoch: partition.committed_leader_epoch,
-                metadata: partition.committed_metadata.as_ref().map(shared).unwrap_or_default(),
+                metadata: partition.committed_metadata.as_deref().map(CommitMetadata::from).unwrap_or_default(),
                 commit_timestamp_ms: commit_timestamp_ms(topic_index, index),
             });
         }

@@ -177,7 +177,7 @@ fn topic_of_group((name, partitions): Topic) -> OffsetFetchResponseTopics {
             .with_partition_index(index)
             .with_committed_offset(value.offset)
             .with_committed_leader_epoch(value.leader_epoch)
-            .with_metadata(Some(text(&value.metadata)))
+            .with_metadata(Some(text(&*value.metadata)))
     };
     OffsetFetchResponseTopics::default()
         .with_name(name)
@@ -190,7 +190,7 @@ fn topic((name, partitions): Topic, error_code: i16) -> OffsetFetchResponseTopic
             .with_partition_index(index)
             .with_committed_offset(value.offset)
             .with_committed_leader_epoch(value.leader_epoch)
-            .with_metadata(Some(text(&value.metadata)))
+            .with_metadata(Some(text(&*value.metadata)))
             .with_error_code(error_code)
     };
     OffsetFetchResponseTopic::default().with_name(name).with_partitions(partitions.into_iter().map(partition).collect())

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{GroupError, Refusal};
-use crate::model::{GroupId, OffsetMetadata, Partitions, TopicId, TopicName, TopicPartition, Topics};
+use crate::model::{CommitMetadata, GroupId, OffsetMetadata, Partitions, TopicId, TopicName, TopicPartition, Topics};
 
 /// Names a request whose answer may come with a later event; unique among those that wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -101,7 +101,7 @@ pub struct PartitionCommit {
     pub topic_id: TopicId,
     pub offset: i64,
     pub leader_epoch: i32,
-    pub metadata: Arc<str>,
+    pub metadata: CommitMetadata,
     /// Version 1 alone may give its own time of the commit.
     pub commit_timestamp_ms: Option<i64>,
 }

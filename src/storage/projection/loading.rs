@@ -80,7 +80,7 @@ impl Loading {
             return Ok(());
         };
         let value = match value.map(Offset::parse).transpose()? {
-            Some(value) => Some(value.with(self.metadata.shared(value.metadata)?)),
+            Some(value) => Some(value.with(self.metadata.shared(value.metadata)?.into())),
             None => None,
         };
         let goes_on =
