@@ -72,9 +72,8 @@ reason is said here.
 - Subscriptions by regular expression are resolved at the heartbeat; Kafka does so in the background, and the answer to the first
   heartbeat has no partitions. Expressions may take 256 KiB when compiled. What is wrong with an expression is said in words of our own.
 - Groups have the configs of the consumer protocol (`consumer.session.timeout.ms`, `consumer.heartbeat.interval.ms`); those of share
-  and Streams groups are unknown names. One that is not set is compared as the broker's own `group.consumer.*`, in Kafka as that
-  setting's default. ListConfigResources lists no group whose last config was deleted; Kafka lists it until it restarts. Configs can
-  be set for 10,000 groups.
+  and Streams groups are unknown names. Configs can be set for 10,000 groups.
+- ListConfigResources lists no group whose last config was deleted; Kafka lists it until it restarts.
 - Frames other than Produce are limited to 16 MiB; Metadata, DescribeConfigs, DescribeGroups,
   ConsumerGroupDescribe, FindCoordinator, CreateAcls, DeleteAcls, ElectLeaders, AlterPartitionReassignments,
   DescribeUserScramCredentials, DescribeQuorum, DescribeProducers and DescribeTransactions to 2 MiB.
