@@ -7,7 +7,7 @@
 //!
 //! The records are keyed and the latest wins, so that old logs are replaced in the background by a snapshot without
 //! asking whoever wrote them. File formats: `header.rs` and `frame.rs` beside this file. Opening checks everything and keeps
-//! what is small (docs/decisions/0011).
+//! what is small (docs/decisions/0012).
 
 mod compact;
 mod contents;
