@@ -51,7 +51,7 @@ reason is said here.
   AlterUserScramCredentials are not there.
 - A partition may be reassigned to where it is. ElectLeaders and AlterPartitionReassignments ignore their timeout.
 - DescribeQuorum counts changes of the catalogue as offsets, and names no directory and no listener of a controller.
-- There are no broker loggers to configure: ListConfigResources lists none.
+- There are no broker loggers to configure: ListConfigResources and DescribeConfigs list none.
 - A freshly formatted Kafka 4.1 shows `min.insync.replicas` as a dynamic default of the cluster; here it is a default.
 - Unknown broker configs are refused with INVALID_CONFIG; Kafka stores them silently. `max.connections` and
   `producer.id.expiration.ms` need a restart, and some broker settings have an upper bound.

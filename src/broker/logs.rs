@@ -144,17 +144,18 @@ impl Logs {
         }
     }
 
+    /// Every partition of the catalogue: one that was never written to has no log yet, and no bytes.
     pub fn sizes(&self, snapshot: &Snapshot) -> Vec<LogDirPartition> {
-        let mut sizes = Vec::new();
-        for (&id, logs) in self.open.read().iter() {
-            let Some(topic) = snapshot.topic_by_id(id) else { continue };
-            sizes.extend(logs.iter().map(|(&partition, log)| LogDirPartition {
-                topic: Arc::clone(topic),
+        let open = self.open.read();
+        let of_topic = |topic: &Arc<Topic>| {
+            let (topic, logs) = (Arc::clone(topic), open.get(&topic.id));
+            (0..topic.partitions).map(move |partition| LogDirPartition {
+                topic: Arc::clone(&topic),
                 partition,
-                size_bytes: log.size_bytes(),
-            }));
-        }
-        sizes
+                size_bytes: logs.and_then(|logs| logs.get(&partition)).map_or(0, |log| log.size_bytes()),
+            })
+        };
+        snapshot.topics().flat_map(of_topic).collect()
     }
 
     /// Room of the volume that records are on.

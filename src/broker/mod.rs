@@ -152,7 +152,7 @@ impl Broker {
         self.logs.get(&topic, partition, &self.catalog)
     }
 
-    /// Every partition that has records, with its size.
+    /// Every partition with the size of its records.
     pub fn log_dir(&self) -> Vec<LogDirPartition> {
         self.logs.sizes(&self.topics())
     }

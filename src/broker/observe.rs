@@ -15,10 +15,10 @@ impl Broker {
     pub async fn observe(&self, backend: &str) {
         let small = self.state.size();
         let partitions = self.log_dir();
-        let records = partitions.iter().map(|partition| partition.size_bytes).sum();
+        let stored = || partitions.iter().map(|partition| partition.size_bytes).filter(|size_bytes| *size_bytes > 0);
         self.metrics.observe_stored("offsets", backend, small.offset_entries, small.offset_bytes);
         self.metrics.observe_stored("groups", backend, small.group_entries, small.group_bytes);
-        self.metrics.observe_stored("records", backend, partitions.len() as u64, records);
+        self.metrics.observe_stored("records", backend, stored().count() as u64, stored().sum());
         if let Some(cache) = self.state.cache() {
             let events = [("hit", cache.hits), ("miss", cache.misses), ("eviction", cache.evictions)];
             self.metrics.observe_offsets_cache(&events, cache.groups, cache.bytes);

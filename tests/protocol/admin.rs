@@ -273,13 +273,15 @@ fn log_dirs_tell_the_size_of_partitions_and_of_the_file_system() {
     let gateway = Gateway::start();
     let mut client = gateway.connect();
     let topic = unique("topic");
-    topics::create(&mut client, &topic, 1);
+    topics::create(&mut client, &topic, 3);
     produce_values(&mut client, &topic, 0, ["x".repeat(1000)]);
     let response = client.call(4, &DescribeLogDirsRequest::default().with_topics(None));
     let directory = &response.results[0];
     assert_eq!((response.error_code, directory.error_code), (0, 0));
     let found = directory.topics.iter().find(|found| *found.name == *topic).unwrap();
     assert!(found.partitions[0].partition_size > 1000, "{found:?}");
+    let empty: Vec<_> = found.partitions[1..].iter().map(|p| (p.partition_index, p.partition_size)).collect();
+    assert_eq!(empty, [(1, 0), (2, 0)], "partitions that were never written to");
     assert_eq!((found.partitions[0].offset_lag, found.partitions[0].is_future_key), (0, false));
     // Only the disk has a volume of its own.
     if std::env::var("TEST_STORAGE").is_ok_and(|storage| storage != "disk") {
@@ -287,6 +289,24 @@ fn log_dirs_tell_the_size_of_partitions_and_of_the_file_system() {
         return;
     }
     assert!(directory.total_bytes > 0 && directory.usable_bytes > 0, "{directory:?}");
+}
+
+#[test]
+fn a_broker_has_no_loggers() {
+    let gateway = Gateway::options().start();
+    let mut client = gateway.connect();
+    let mut describe = |broker: &str| {
+        let resource = DescribeConfigsResource::default()
+            .with_resource_type(8)
+            .with_resource_name(str_bytes(broker))
+            .with_configuration_keys(None);
+        client.call(4, &DescribeConfigsRequest::default().with_resources(vec![resource])).results.remove(0)
+    };
+    let described = describe("1");
+    assert_eq!((described.error_code, described.configs.len()), (0, 0), "{described:?}");
+    for broker in ["", "2", "one"] {
+        assert_eq!(describe(broker).error_code, 42, "{broker}");
+    }
 }
 
 fn describe_configs(client: &mut Client, topic: &str, names: Option<&[&str]>) -> DescribeConfigsResult {

@@ -6,7 +6,7 @@ use kafka_protocol::{
     protocol::{Decodable, Request},
 };
 
-use crate::support::{Gateway, StrBytes, frames::raw_frame, legacy::put_string};
+use crate::support::{Gateway, StrBytes, frames::raw_frame, legacy::put_string, str_bytes};
 
 #[test]
 fn every_listed_version_is_answered() {
@@ -198,6 +198,21 @@ fn what_is_listed_is_what_clients_depend_on() {
         let finalized: Vec<_> = finalized.map(|of| (of.name.to_string(), of.max_version_level)).collect();
         assert_eq!(finalized, [feature("group.version", 1)]);
     }
+}
+
+/// Java clients before 3.9 do not start to read a feature that may be at level 0 (KAFKA-17011).
+#[test]
+fn features_from_level_0_on_are_listed_where_clients_know_such() {
+    let gateway = Gateway::start();
+    let mut client = gateway.connect();
+    let request = ApiVersionsRequest::default()
+        .with_client_software_name(str_bytes("tests"))
+        .with_client_software_version(str_bytes("1"));
+    let is_listed = |response: ApiVersionsResponse| {
+        response.supported_features.iter().any(|feature| *feature.name == *"group.version" && feature.min_version == 0)
+    };
+    assert!(!is_listed(client.call(3, &request)));
+    assert!(is_listed(client.call(4, &request)));
 }
 
 fn error_code_of_api_versions(frame: &[u8]) -> i16 {

@@ -1,4 +1,5 @@
-//! ApiVersions v0–4: what this gateway speaks. KIP-511 (v3: client software name, flexible), KIP-584 (features).
+//! ApiVersions v0–4: what this gateway speaks. KIP-511 (v3: client software name, flexible), KIP-584 (features), KIP-1022 (v4:
+//! features from level 0 on).
 //!
 //! Any version is answered: one that is too new gets UNSUPPORTED_VERSION in a version 0 body with our own ranges, which
 //! is how clients find out what to use. Of the features that Kafka switches by level there is one, `group.version` (KIP-848),
@@ -17,22 +18,22 @@ use crate::api::{APIS, Handled, Request};
 
 pub fn handle(request: Request) -> Handled {
     if request.version < FIRST_VERSION_WITH_CLIENT {
-        return request.ready(&supported());
+        return request.ready(&supported(request.version));
     }
     let body: ApiVersionsRequest = request.decode()?;
     if !is_software_name(&body.client_software_name) || !is_software_name(&body.client_software_version) {
         return request.ready(&ApiVersionsResponse::default().with_error_code(ResponseError::InvalidRequest.code()));
     }
-    request.ready(&supported())
+    request.ready(&supported(request.version))
 }
 
 /// Answers a version outside the table.
 pub fn unsupported_version(mut request: Request) -> Handled {
     request.version = 0;
-    request.ready(&supported().with_error_code(ResponseError::UnsupportedVersion.code()))
+    request.ready(&supported(0).with_error_code(ResponseError::UnsupportedVersion.code()))
 }
 
-fn supported() -> ApiVersionsResponse {
+fn supported(version: i16) -> ApiVersionsResponse {
     let api_keys = APIS
         .iter()
         .map(|api| {
@@ -50,7 +51,7 @@ fn supported() -> ApiVersionsResponse {
         .with_max_version_level(level);
     ApiVersionsResponse::default()
         .with_api_keys(api_keys)
-        .with_supported_features(vec![supported])
+        .with_supported_features(if version < FIRST_VERSION_WITH_LEVEL_0 { Vec::new() } else { vec![supported] })
         .with_finalized_features(vec![finalized])
         .with_finalized_features_epoch(0)
 }
@@ -65,5 +66,7 @@ fn is_software_name(name: &str) -> bool {
 }
 
 const FIRST_VERSION_WITH_CLIENT: i16 = 3;
+/// Older clients fail at a feature that may be at level 0 (KAFKA-17011).
+const FIRST_VERSION_WITH_LEVEL_0: i16 = 4;
 /// `GroupVersion.GV_1`
 const GROUP_VERSION: (&str, i16) = ("group.version", 1);

@@ -1,7 +1,8 @@
 //! DescribeConfigs v1–4: topic, broker and group configs with where they come from. KIP-226 (v1: source, synonyms), KIP-569
 //! (v3: type, documentation).
 //!
-//! Resource types: topic (2), broker (4), client metrics (16, always empty), group (32, KIP-848); others are INVALID_REQUEST, broker loggers (8) do not exist here.
+//! Resource types: topic (2), broker (4), broker loggers (8, there are none), client metrics (16, always empty),
+//! group (32, KIP-848); others are INVALID_REQUEST.
 
 use std::collections::HashSet;
 
@@ -68,6 +69,11 @@ fn entries(broker: &Broker, resource: &DescribeConfigsResource) -> Result<Vec<Co
             }
         }
         RESOURCE_BROKER => describe_broker(broker, name).map_err(|message| (ResponseError::InvalidRequest, message)),
+        RESOURCE_BROKER_LOGGER => match broker_scope(broker, name) {
+            Ok(BrokerScope::Broker) => Ok(Vec::new()),
+            Ok(BrokerScope::Cluster) => Err((ResponseError::InvalidRequest, "Broker id must not be empty".to_owned())),
+            Err(wrong) => Err((ResponseError::InvalidRequest, wrong_broker(broker, name, &wrong))),
+        },
         RESOURCE_GROUP if name.is_empty() => {
             Err((ResponseError::InvalidRequest, "Group name must not be empty".to_owned()))
         }
@@ -79,13 +85,17 @@ fn entries(broker: &Broker, resource: &DescribeConfigsResource) -> Result<Vec<Co
 }
 
 fn describe_broker(broker: &Broker, name: &str) -> Result<Vec<ConfigEntry>, String> {
-    let scope = broker_scope(broker, name).map_err(|error| match error {
+    let scope = broker_scope(broker, name).map_err(|wrong| wrong_broker(broker, name, &wrong))?;
+    Ok(broker.describe_broker_configs(scope))
+}
+
+fn wrong_broker(broker: &Broker, name: &str, wrong: &WrongBroker) -> String {
+    match wrong {
         WrongBroker::Other(id) => {
             format!("Unexpected broker id, expected {} or empty string, but received {id}", broker.node_id())
         }
         WrongBroker::NoNumber => format!("Broker id must be an integer, but it is: {name}"),
-    })?;
-    Ok(broker.describe_broker_configs(scope))
+    }
 }
 
 /// Why a resource's name is not one of this broker; Kafka has other words for it in each API.
@@ -131,5 +141,7 @@ fn encode(entry: ConfigEntry, details: Details) -> DescribeConfigsResourceResult
 
 pub(super) const RESOURCE_TOPIC: i8 = 2;
 pub(super) const RESOURCE_BROKER: i8 = 4;
+/// Brokers have no loggers that could be configured.
+pub(super) const RESOURCE_BROKER_LOGGER: i8 = 8;
 pub(super) const RESOURCE_CLIENT_METRICS: i8 = 16;
 pub(super) const RESOURCE_GROUP: i8 = 32;

@@ -13,7 +13,9 @@ use kafka_protocol::{
 use crate::api::{Handled, Request};
 
 use super::{
-    describe_configs::{RESOURCE_BROKER, RESOURCE_CLIENT_METRICS, RESOURCE_GROUP, RESOURCE_TOPIC},
+    describe_configs::{
+        RESOURCE_BROKER, RESOURCE_BROKER_LOGGER, RESOURCE_CLIENT_METRICS, RESOURCE_GROUP, RESOURCE_TOPIC,
+    },
     text,
 };
 
@@ -49,5 +51,3 @@ fn resource(kind: i8, name: &str) -> ConfigResource {
 /// `ListConfigResourcesRequest.SUPPORTED_RESOURCE_TYPES`
 const TYPES: [i8; 5] =
     [RESOURCE_TOPIC, RESOURCE_BROKER, RESOURCE_BROKER_LOGGER, RESOURCE_CLIENT_METRICS, RESOURCE_GROUP];
-/// Brokers have no loggers that could be configured.
-const RESOURCE_BROKER_LOGGER: i8 = 8;
