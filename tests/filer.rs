@@ -444,7 +444,7 @@ fn assert_complete(gateway: &mut Gateway, produced: &[(i64, i64)], committed: &[
         let records = read_all(&mut client, TOPIC, 0, 0);
         for (offset, number) in produced {
             let record = &records[usize::try_from(*offset).unwrap()];
-            assert_eq!(record.text(), number.to_string(), "at offset {offset}");
+            assert!(record.text() == value(*number), "at offset {offset}: not {number}");
         }
         let found = &offsets::fetch_all(&mut client, GROUP)[0].1[0];
         let (least, _) = committed.last().unwrap();
@@ -512,8 +512,16 @@ impl Writer {
     }
 }
 
+/// Now and then one so large that it becomes an object of the partition at once.
+fn value(number: i64) -> String {
+    match number % 16 {
+        15 => format!("{number} {}", "x".repeat(300_000)),
+        _ => number.to_string(),
+    }
+}
+
 fn produce(client: &mut Client, number: i64) -> Option<i64> {
-    let answer = topics::produce(client, TOPIC, 0, &Batch::of([number.to_string()]));
+    let answer = topics::produce(client, TOPIC, 0, &Batch::of([value(number)]));
     (answer.error_code == 0).then_some(answer.base_offset)
 }
 
