@@ -189,7 +189,7 @@ fn the_filer_backend_needs_the_address_of_a_filer() {
     let error = flags.settings([]).unwrap_err();
     assert_eq!(error.to_string(), "--storage: storage filer needs filer.url, the filer's address");
     let secure = ServeFlags { filer_url: Some("https://filer".to_owned()), ..flags.clone() };
-    assert!(matches!(secure.settings([]).unwrap_err(), ConfigError::Unsupported(_)));
+    assert_eq!(secure.settings([]).unwrap().filer.grpc_urls(), ["https://filer:10443"]);
     let flags = ServeFlags { filer_url: Some("nonsense".to_owned()), ..flags };
     assert!(flags.settings([]).unwrap_err().to_string().starts_with("--filer-url: invalid value \"nonsense\""));
 }

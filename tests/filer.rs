@@ -15,6 +15,7 @@ mod support;
 use std::{
     fs,
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -26,10 +27,11 @@ use std::{
 use support::{
     Client, Gateway,
     batch::Batch,
+    certificates::{Authority, Identity},
     eventually, http,
     offsets::{self, commit_partition, commit_request, commit_topic},
     proxy::{Fault, Proxy},
-    seaweed::Seaweed,
+    seaweed::{Seaweed, Security},
     topics::{self, produce_request, read_all},
 };
 
@@ -134,6 +136,104 @@ fn trust_me_serves_without_grpc_and_says_so() {
 }
 
 #[test]
+fn a_filer_of_https_and_mutual_tls_is_used_as_any_other() {
+    let authority = Authority::new("ours");
+    let seaweed = secured(&authority, &authority.issue(&["127.0.0.1"]), true);
+    let files = tempfile::tempdir().unwrap();
+    let mut options = Gateway::options().storage("filer");
+    for (name, value) in secure_settings(files.path(), &seaweed, &authority, &authority.issue(&[])) {
+        options = options.env(name, &value);
+    }
+    let mut gateway = options.start();
+    let mut client = gateway.connect();
+    topics::create(&mut client, "t", 1);
+    // More than a number of the journal holds itself, and objects of the partition.
+    let values: Vec<_> = (0..120).map(|number| format!("{number} {}", "x".repeat(50_000))).collect();
+    for values in values.chunks(10) {
+        topics::produce_values(&mut client, "t", 0, values);
+    }
+    offsets::commit(&mut client, "readers", "t", 0, 77);
+    gateway.crash_and_restart();
+    let mut client = gateway.connect();
+    assert!(topics::texts(&read_all(&mut client, "t", 0, 0)) == values);
+    assert_eq!(offsets::fetch_all(&mut client, "readers")[0].1[0].offset, 77);
+}
+
+#[test]
+fn what_is_wrong_with_https_is_said_in_one_line() {
+    let (authority, other) = (Authority::new("ours"), Authority::new("theirs"));
+    let seaweed = secured(&authority, &authority.issue(&["127.0.0.1"]), true);
+    let files = tempfile::tempdir().unwrap();
+    let right = secure_settings(files.path(), &seaweed, &authority, &authority.issue(&[]));
+    let stranger = tempfile::tempdir().unwrap();
+    let stranger_settings = secure_settings(stranger.path(), &seaweed, &other, &other.issue(&[]));
+    let path = |directory: &tempfile::TempDir, name: &str| directory.path().join(name).display().to_string();
+    fs::write(files.path().join("nothing.pem"), "nothing").unwrap();
+    let (ca, certificate, key) = ("TIDEGATE_FILER_TLS_CA", "TIDEGATE_FILER_TLS_CERTIFICATE", "TIDEGATE_FILER_TLS_KEY");
+    let plain = Seaweed::shared();
+    let cases: Vec<(Vec<(&str, String)>, &[&str])> = vec![
+        (vec![(ca, path(&stranger, "ca.pem"))], &["UnknownIssuer; filer.tls.ca must hold"]),
+        // What the system trusts.
+        (vec![(ca, String::new())], &["UnknownIssuer; filer.tls.ca must hold"]),
+        (vec![(ca, path(&files, "none.pem"))], &["filer.tls.ca: ", "none.pem: No such file"]),
+        (vec![(ca, path(&files, "nothing.pem"))], &["filer.tls.ca: ", "nothing.pem: it holds no certificate"]),
+        (vec![(ca, path(&files, "client.key"))], &["filer.tls.ca: ", "client.key: it holds no certificate"]),
+        (vec![(key, path(&files, "nothing.pem"))], &["filer.tls.key: ", "nothing.pem: "]),
+        (vec![(key, path(&stranger, "client.key"))], &["filer.tls.key: ", "client.pem: "]),
+        (stranger_settings[3..].to_vec(), &["filer.tls.certificate and filer.tls.key"]),
+        (vec![(certificate, String::new()), (key, String::new())], &["filer.tls.certificate and filer.tls.key"]),
+        (vec![("TIDEGATE_FILER_URL", plain.url().replace("http:", "https:"))], &["it speaks no https there"]),
+        (
+            vec![
+                ("TIDEGATE_FILER_URL", plain.url()),
+                ("TIDEGATE_FILER_GRPC_URL", format!("https://{}", plain.grpc_address())),
+            ],
+            &["filer.grpc-url must name"],
+        ),
+        (
+            vec![
+                ("TIDEGATE_FILER_URL", seaweed.url().replace("https:", "http:")),
+                ("TIDEGATE_FILER_GRPC_URL", format!("https://{}", seaweed.grpc_address())),
+            ],
+            &["HTTP request to an HTTPS server"],
+        ),
+    ];
+    for (changes, wanted) in cases {
+        let mut command = support::gateway::serve_command();
+        command.args(["--storage", "filer", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command.envs(right.iter().cloned()).envs(changes.iter().cloned());
+        let (code, output) = support::process::run("tidegate", &mut command, Duration::from_secs(30));
+        let errors: Vec<_> = output.lines().filter(|line| line.contains("ERROR")).collect();
+        let is_said = |words: &&str| errors.last().is_some_and(|line| line.contains(words));
+        assert!(code == 1 && wanted.iter().all(is_said), "{changes:?}: {code}, wanted {wanted:?}:\n{output}");
+        assert!(errors.last().unwrap().contains("cannot use the filer at"), "{output}");
+    }
+}
+
+#[test]
+fn certificates_of_no_host_as_those_of_seaweedfs_itself_need_leave() {
+    let authority = Authority::new("ours");
+    let seaweed = secured(&authority, &authority.issue(&[]), false);
+    let files = tempfile::tempdir().unwrap();
+    let settings = secure_settings(files.path(), &seaweed, &authority, &authority.issue(&[]));
+    let mut command = support::gateway::serve_command();
+    command.args(["--storage", "filer", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    command.envs(settings.iter().cloned());
+    let (code, output) = support::process::run("tidegate", &mut command, Duration::from_secs(30));
+    assert!(code == 1 && output.contains("filer.tls.check-host = false"), "{code} {output}");
+
+    let mut options = Gateway::options().storage("filer").env("TIDEGATE_FILER_TLS_CHECK_HOST", "false");
+    for (name, value) in &settings {
+        options = options.env(name, value);
+    }
+    let gateway = options.start();
+    let mut client = gateway.connect();
+    topics::create(&mut client, "t", 1);
+    topics::produce_values(&mut client, "t", 0, ["one"]);
+    assert_eq!(topics::texts(&read_all(&mut client, "t", 0, 0)), ["one"]);
+}
+
+#[test]
 fn a_slow_filer_costs_time_and_nothing_else() {
     under_fault(Fault::Slow(Duration::from_millis(200)), Expect::Progress);
 }
@@ -166,6 +266,36 @@ fn answers_that_are_cut_lose_nothing() {
 #[test]
 fn a_filer_that_takes_no_connections_loses_nothing() {
     under_fault(Fault::Down, Expect::Errors);
+}
+
+#[test]
+fn of_two_filers_the_other_one_serves_while_one_is_down() {
+    let seaweed = Seaweed::shared();
+    let filers = [0, 1].map(|_| [Proxy::start(seaweed.address()), Proxy::start(seaweed.grpc_address())]);
+    let urls = |which: usize| filers.each_ref().map(|filer| format!("http://{}", filer[which].address)).join(",");
+    let mut gateway = Gateway::options()
+        .storage("filer")
+        .env("TIDEGATE_FILER_URL", &urls(0))
+        .env("TIDEGATE_FILER_GRPC_URL", &urls(1))
+        .env("TIDEGATE_FILER_TIMEOUT_MS", "2000")
+        .start();
+    topics::create(&mut gateway.connect(), TOPIC, 1);
+    let producer = Writer::start(gateway.address, produce);
+    let committer = Writer::start(gateway.address, commit);
+    let both = [&producer, &committer];
+    both.iter().for_each(|writer| writer.await_more(5));
+    for filer in [0, 1, 0, 1].map(|which| &filers[which]) {
+        filer.iter().for_each(|proxy| proxy.set(Fault::Down));
+        let start = Instant::now();
+        both.iter().for_each(|writer| writer.await_more(20));
+        println!("goes on within {:?}", start.elapsed());
+        filer.iter().for_each(|proxy| proxy.set(Fault::None));
+    }
+    assert_eq!(both.map(Writer::refused), [0, 0], "clients hear nothing of it");
+    let (produced, committed) = (producer.stop(), committer.stop());
+    // A start finds the one that is there, too.
+    filers[0].iter().for_each(|proxy| proxy.set(Fault::Down));
+    assert_complete(&mut gateway, &produced, &committed);
 }
 
 #[test]
@@ -205,6 +335,43 @@ fn volumes_without_room_cost_errors_and_no_acknowledged_record() {
         assert!(record.text().starts_with(&format!("{number} ")), "{number}: {:.20}", record.text());
     }
     assert!(after.len() > usize::try_from(acknowledged).unwrap());
+}
+
+/// A SeaweedFS whose gRPC wants certificates of `authority`, and its filer's HTTP too if it is to be https.
+fn secured(authority: &Authority, server: &Identity, with_https: bool) -> Seaweed {
+    let identity = "cert = \"server.pem\"\nkey = \"server.key\"\n";
+    let sections = ["volume", "master", "filer", "client"].map(|name| format!("[grpc.{name}]\n{identity}"));
+    let https = if with_https { format!("[https.filer]\nca = \"ca.pem\"\n{identity}") } else { String::new() };
+    let toml = format!("[grpc]\nca = \"ca.pem\"\n{}{https}", sections.concat());
+    let files = [
+        ("security.toml", &toml),
+        ("ca.pem", &authority.pem),
+        ("server.pem", &server.certificate),
+        ("server.key", &server.key),
+    ];
+    let https = with_https.then(|| authority.https(&authority.issue(&[])));
+    Seaweed::start_secured((50, 64), Security { files: files.map(|(name, text)| (name, text.clone())).into(), https })
+}
+
+/// How a gateway reaches it; the files are written to `directory`.
+fn secure_settings(
+    directory: &Path,
+    seaweed: &Seaweed,
+    authority: &Authority,
+    client: &Identity,
+) -> [(&'static str, String); 5] {
+    let file = |name: &str, contents: &str| {
+        let path = directory.join(name);
+        fs::write(&path, contents).unwrap();
+        path.display().to_string()
+    };
+    [
+        ("TIDEGATE_FILER_URL", seaweed.url()),
+        ("TIDEGATE_FILER_GRPC_URL", format!("https://{}", seaweed.grpc_address())),
+        ("TIDEGATE_FILER_TLS_CA", file("ca.pem", &authority.pem)),
+        ("TIDEGATE_FILER_TLS_CERTIFICATE", file("client.pem", &client.certificate)),
+        ("TIDEGATE_FILER_TLS_KEY", file("client.key", &client.key)),
+    ]
 }
 
 enum Expect {
@@ -252,12 +419,32 @@ fn under_fault(fault: Fault, expect: Expect) {
         println!("{fault:?}: everything works again after {:?}", start.elapsed());
     }
     let (produced, committed) = (producer.stop(), committer.stop());
+    // Also of a partition whose records were refused and that nobody writes to any more.
+    if matches!(expect, Expect::Errors) {
+        let mut client = gateway.connect();
+        client.set_patience(Duration::from_secs(20));
+        let refused = |client: &mut Client| (produce(client, -1).is_none()).then_some(());
+        http.set(fault);
+        grpc.set(fault);
+        eventually("a refusal", Duration::from_secs(8), || refused(&mut client));
+        http.set(Fault::None);
+        grpc.set(Fault::None);
+    }
+    let start = Instant::now();
+    let healthy = || (http::get(gateway.admin, "/healthz").0 == 200).then_some(());
+    eventually("/healthz recovers by itself", Duration::from_secs(8), healthy);
+    println!("{fault:?}: /healthz recovers after {:?}", start.elapsed());
+    assert_complete(&mut gateway, &produced, &committed);
+}
+
+/// Everything that was acknowledged is there, and after a kill too.
+fn assert_complete(gateway: &mut Gateway, produced: &[(i64, i64)], committed: &[(i64, i64)]) {
     for _ in 0..2 {
         let mut client = gateway.connect();
         let records = read_all(&mut client, TOPIC, 0, 0);
-        for (offset, number) in &produced {
+        for (offset, number) in produced {
             let record = &records[usize::try_from(*offset).unwrap()];
-            assert_eq!(record.text(), number.to_string(), "at offset {offset}");
+            assert!(record.text() == value(*number), "at offset {offset}: not {number}");
         }
         let found = &offsets::fetch_all(&mut client, GROUP)[0].1[0];
         let (least, _) = committed.last().unwrap();
@@ -325,8 +512,16 @@ impl Writer {
     }
 }
 
+/// Now and then one so large that it becomes an object of the partition at once.
+fn value(number: i64) -> String {
+    match number % 16 {
+        15 => format!("{number} {}", "x".repeat(300_000)),
+        _ => number.to_string(),
+    }
+}
+
 fn produce(client: &mut Client, number: i64) -> Option<i64> {
-    let answer = topics::produce(client, TOPIC, 0, &Batch::of([number.to_string()]));
+    let answer = topics::produce(client, TOPIC, 0, &Batch::of([value(number)]));
     (answer.error_code == 0).then_some(answer.base_offset)
 }
 

@@ -73,5 +73,5 @@ impl Broker {
     }
 }
 
-/// A client tries again sooner.
-const REFUSAL_SHOWN: Duration = Duration::from_secs(10);
+/// A client tries again sooner: within a second, as they ship. Longer would be said of storage that works again.
+const REFUSAL_SHOWN: Duration = Duration::from_secs(3);

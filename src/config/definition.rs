@@ -228,8 +228,7 @@ pub enum Check {
     Listen,
     /// `HOST:PORT` that clients can connect to.
     HostPort,
-    HttpUrl,
-    /// Several, separated by commas.
+    /// One or several, separated by commas.
     HttpUrls,
     LogFilter,
 }
@@ -264,7 +263,6 @@ impl Check {
             }
             (Self::Listen, Value::Text(text)) => unless(parse_listen(text).is_some(), text),
             (Self::HostPort, Value::Text(text)) => unless(text.parse::<HostPort>().is_ok(), text),
-            (Self::HttpUrl, Value::Text(text)) => unless(is_http_url(text), text),
             (Self::HttpUrls, Value::Text(text)) => unless(text.split(',').all(|url| is_http_url(url.trim())), text),
             (Self::LogFilter, Value::Text(text)) => unless(EnvFilter::builder().parse(text).is_ok(), text),
             _ => None,
@@ -286,7 +284,6 @@ impl Check {
             Self::NonEmpty => "text that is not empty".to_owned(),
             Self::Listen => "IP:PORT, such as 127.0.0.1:9092, port 0 for any free one".to_owned(),
             Self::HostPort => "HOST:PORT that clients can connect to, such as broker.example.com:9092".to_owned(),
-            Self::HttpUrl => "an http or https address, such as http://127.0.0.1:8888".to_owned(),
             Self::HttpUrls => "http or https addresses, such as http://127.0.0.1:8888".to_owned(),
             Self::LogFilter => "a log filter, such as info or tidegate=debug,warn".to_owned(),
             Self::Any => match kind {

@@ -17,9 +17,6 @@ pub enum ConfigError {
     /// Settings that do not go together.
     #[error("{0}")]
     Conflict(String),
-    /// A valid wish that this version does not fulfil.
-    #[error("{0}")]
-    Unsupported(String),
 }
 
 impl ConfigError {

@@ -1,10 +1,10 @@
 //! The filer backend's settings.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::{
     definition::{
-        Check::{Any, AtLeast, Between, HttpUrl, HttpUrls, NonEmpty, OneOf},
+        Check::{Any, AtLeast, Between, HttpUrls, NonEmpty, OneOf},
         ConfigType::{Boolean, Int, Long, Password, String as Text},
         Definition,
     },
@@ -17,8 +17,8 @@ use super::{
 pub struct FilerSettings {
     /// `filer.url`, split; empty when it is not set.
     pub urls: Vec<String>,
-    /// `filer.grpc-url`
-    pub grpc_url: Option<String>,
+    /// `filer.grpc-url`, split; empty when it is not set.
+    given_grpc_urls: Vec<String>,
     /// `filer.path`
     pub path: String,
     /// `filer.collection`
@@ -27,6 +27,12 @@ pub struct FilerSettings {
     pub replication: Option<String>,
     /// `filer.token`
     pub token: Option<String>,
+    /// `filer.tls.ca`
+    pub tls_ca: Option<PathBuf>,
+    /// `filer.tls.certificate` and `filer.tls.key`; both or none.
+    pub tls_identity: Option<(PathBuf, PathBuf)>,
+    /// `filer.tls.check-host`
+    pub tls_checks_host: bool,
     /// `filer.exclusive` is `guarded`.
     pub is_exclusion_guarded: bool,
     /// `filer.fsync`
@@ -48,13 +54,21 @@ pub struct FilerSettings {
 impl FilerSettings {
     pub(super) fn new(values: &Values<'_>) -> Result<Self, ConfigError> {
         let text = |name: &str| values.optional(name, |text| Some(text.to_owned()));
+        let file = |name: &str| values.optional(name, |text| Some(PathBuf::from(text)));
+        let urls = |name: &str| {
+            let split = |urls: String| urls.split(',').map(|url| url.trim().trim_end_matches('/').to_owned()).collect();
+            text(name).map(|urls| urls.map_or_else(Vec::new, split))
+        };
         Ok(Self {
-            urls: text("filer.url")?.iter().flat_map(|urls| urls.split(',')).map(|url| url.trim().to_owned()).collect(),
-            grpc_url: text("filer.grpc-url")?,
+            urls: urls("filer.url")?,
+            given_grpc_urls: urls("filer.grpc-url")?,
             path: values.parsed("filer.path", |text| Some(text.to_owned()))?,
             collection: text("filer.collection")?,
             replication: text("filer.replication")?,
             token: text("filer.token")?,
+            tls_ca: file("filer.tls.ca")?,
+            tls_identity: file("filer.tls.certificate")?.zip(file("filer.tls.key")?),
+            tls_checks_host: values.boolean("filer.tls.check-host")?,
             is_exclusion_guarded: values.parsed("filer.exclusive", |text| Some(text == "guarded"))?,
             fsync: values.boolean("filer.fsync")?,
             linger: values.millis("filer.linger.ms")?,
@@ -66,20 +80,49 @@ impl FilerSettings {
         })
     }
 
-    /// `filer.grpc-url`, else the first filer's port and 10000 more, as SeaweedFS has it.
-    pub fn grpc_url(&self) -> String {
-        if let Some(url) = &self.grpc_url {
-            return url.trim_end_matches('/').to_owned();
+    /// `filer.grpc-url`, else for each filer its port and 10000 more, as SeaweedFS has it.
+    pub fn grpc_urls(&self) -> Vec<String> {
+        match self.given_grpc_urls.is_empty() {
+            true => self.urls.iter().map(|url| grpc_url_of(url)).collect(),
+            false => self.given_grpc_urls.clone(),
         }
-        let first = self.urls.first().map_or("", String::as_str);
-        let (scheme, rest) = first.split_once("://").unwrap_or(("http", first));
-        let authority = rest.split('/').next().unwrap_or_default();
-        let (host, port) = match authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
-            Some((host, port)) => (host, port.parse().unwrap_or(HTTP_PORT)),
-            None => (authority, HTTP_PORT),
-        };
-        format!("{scheme}://{host}:{}", port.saturating_add(GRPC_PORT_ABOVE))
     }
+
+    /// Whether any address of the filer is one of https.
+    pub fn is_secure(&self) -> bool {
+        self.urls.iter().chain(&self.given_grpc_urls).any(|url| is_https(url))
+    }
+
+    /// What does not go together with the rest: the setting, and why.
+    pub(super) fn conflict(&self, is_given: impl Fn(&str) -> bool) -> Option<(&'static str, String)> {
+        if self.urls.is_empty() {
+            return Some(("storage", "storage filer needs filer.url, the filer's address".to_owned()));
+        }
+        let halves = ["filer.tls.certificate", "filer.tls.key"];
+        if let [true, false] | [false, true] = halves.map(&is_given) {
+            let given = if is_given(halves[0]) { halves[0] } else { halves[1] };
+            return Some((given, format!("{} and {} go together, and only {given} is set", halves[0], halves[1])));
+        }
+        let idle = ["filer.tls.ca", "filer.tls.certificate", "filer.tls.check-host"];
+        let idle = idle.into_iter().find(|name| !self.is_secure() && is_given(name))?;
+        Some((idle, format!("{idle} means nothing without https in filer.url or filer.grpc-url")))
+    }
+}
+
+/// Whether a URL is one of https.
+pub fn is_https(url: &str) -> bool {
+    url.starts_with("https://")
+}
+
+fn grpc_url_of(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    let authority = rest.split('/').next().unwrap_or_default();
+    let default = if is_https(url) { HTTPS_PORT } else { HTTP_PORT };
+    let (host, port) = match authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
+        Some((host, port)) => (host, port.parse().unwrap_or(default)),
+        None => (authority, default),
+    };
+    format!("{scheme}://{host}:{}", port.saturating_add(GRPC_PORT_ABOVE))
 }
 
 pub(super) static FILER: &[Definition] = &[
@@ -95,8 +138,8 @@ pub(super) static FILER: &[Definition] = &[
         "filer.grpc-url",
         Text,
         "http://127.0.0.1:18888",
-        HttpUrl,
-        "gRPC address of that filer; by default its port and 10000 more.",
+        HttpUrls,
+        "gRPC address of that filer, or of each, in the same order; by default its port and 10000 more.",
     ),
     Definition::new("filer.path", Text, "/kafka", NonEmpty, "Folder on the filer; one gateway each."),
     Definition::unset("filer.collection", Text, "kafka", NonEmpty, "Collection of the volumes that objects go to."),
@@ -107,6 +150,35 @@ pub(super) static FILER: &[Definition] = &[
         "eyJhbGciOiJIUzI1NiJ9.e30.x",
         NonEmpty,
         "Token (JWT) for a secured filer.",
+    ),
+    Definition::unset(
+        "filer.tls.ca",
+        Text,
+        "/etc/tidegate/ca.pem",
+        NonEmpty,
+        "File with the certificates (PEM) of who may sign a filer's certificate; by default whom the system trusts.",
+    ),
+    Definition::unset(
+        "filer.tls.certificate",
+        Text,
+        "/etc/tidegate/client.pem",
+        NonEmpty,
+        "File with the certificate (PEM) that the gateway shows to a filer that asks for one, as SeaweedFS's gRPC does.",
+    ),
+    Definition::unset(
+        "filer.tls.key",
+        Text,
+        "/etc/tidegate/client.key",
+        NonEmpty,
+        "File with the key (PEM) of that certificate.",
+    ),
+    Definition::new(
+        "filer.tls.check-host",
+        Boolean,
+        "true",
+        Any,
+        "Whether a filer's certificate must name the host it is reached at. SeaweedFS's own gRPC clients do not ask for that, so \
+         that its components can share one; then whoever holds a certificate of filer.tls.ca can pose as the filer.",
     ),
     Definition::new(
         "filer.exclusive",
@@ -169,26 +241,51 @@ pub(super) static FILER: &[Definition] = &[
 ];
 
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 const GRPC_PORT_ABOVE: u16 = 10_000;
 
 #[cfg(test)]
 mod tests {
     use crate::config;
 
+    fn parsed(given: &[(&'static str, &str)]) -> Result<super::FilerSettings, String> {
+        let mut flags = vec![("storage", "filer".to_owned())];
+        flags.extend(given.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        config::parse(None, [], &flags).map(|settings| settings.filer).map_err(|error| error.to_string())
+    }
+
     #[test]
     fn the_grpc_address_is_ten_thousand_ports_above() {
         let cases = [
             ("http://127.0.0.1:8888", "http://127.0.0.1:18888"),
             ("http://filer", "http://filer:10080"),
+            ("https://filer", "https://filer:10443"),
             ("http://[::1]:8888/x", "http://[::1]:18888"),
             ("http://[::1]", "http://[::1]:10080"),
-            ("http://a:1,http://b:2", "http://a:10001"),
+            ("http://a:1, https://b:2", "http://a:10001,https://b:10002"),
         ];
         for (url, grpc) in cases {
-            let settings = config::parse(None, [], &[("filer.url", url.to_owned())]).unwrap();
-            assert_eq!(settings.filer.grpc_url(), grpc);
+            assert_eq!(parsed(&[("filer.url", url)]).unwrap().grpc_urls().join(","), grpc);
         }
-        let given = [("filer.url", "http://a:1".to_owned()), ("filer.grpc-url", "http://b:2/".to_owned())];
-        assert_eq!(config::parse(None, [], &given).unwrap().filer.grpc_url(), "http://b:2");
+        let given = [("filer.url", "http://a:1"), ("filer.grpc-url", "http://b:2/")];
+        assert_eq!(parsed(&given).unwrap().grpc_urls(), ["http://b:2"]);
+    }
+
+    #[test]
+    fn settings_of_https_that_would_do_nothing_or_half_are_refused() {
+        let (plain, secure) = (("filer.url", "http://a:1"), ("filer.url", "https://a:1"));
+        let halves = [("filer.tls.certificate", "c.pem"), ("filer.tls.key", "k.pem")];
+        for half in halves {
+            let error = parsed(&[secure, half]).unwrap_err();
+            assert!(error.contains("go together") && error.contains(half.0), "{error}");
+        }
+        let settings = parsed(&[secure, halves[0], halves[1]]).unwrap();
+        assert_eq!(settings.tls_identity, Some(("c.pem".into(), "k.pem".into())));
+        for idle in [("filer.tls.ca", "ca.pem"), ("filer.tls.check-host", "false")] {
+            let error = parsed(&[plain, idle]).unwrap_err();
+            assert!(error.contains("without https") && error.contains(idle.0), "{error}");
+            // HTTP in the clear and gRPC with certificates: how SeaweedFS is secured most often.
+            parsed(&[plain, ("filer.grpc-url", "https://a:10001"), idle]).unwrap();
+        }
     }
 }

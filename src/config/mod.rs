@@ -25,7 +25,7 @@ pub use broker::{BrokerConfigs, BrokerScope};
 pub use definition::{Check, ConfigType, Definition, ENV_PREFIX, Invalid, Value};
 pub use describe::{ConfigEntry, ConfigSource, ConfigSynonym, DynamicConfigs};
 pub use error::ConfigError;
-pub use filer::FilerSettings;
+pub use filer::{FilerSettings, is_https};
 pub use group::GroupConfig;
 pub use load::{ENV_FILE, environment, load, parse};
 pub use settings::*;

@@ -150,18 +150,10 @@ fn refuse_conflicts(values: &Values<'_>, settings: &Settings) -> Result<(), Conf
         );
         return Err(ConfigError::conflict(values.origin("listen"), &reason));
     }
-    let filer = &settings.filer;
     if settings.storage == StorageKind::Filer
-        && filer.urls.iter().chain(&filer.grpc_url).any(|url| url.starts_with("https"))
+        && let Some((name, reason)) = settings.filer.conflict(|name| values.layers.origin(name).is_some())
     {
-        let reason = "filer.url is https, and the filer backend speaks plain http only";
-        return Err(ConfigError::Unsupported(format!("{}: {reason}", values.origin("filer.url"))));
-    }
-    if settings.storage == StorageKind::Filer && filer.urls.is_empty() {
-        return Err(ConfigError::conflict(
-            values.origin("storage"),
-            "storage filer needs filer.url, the filer's address",
-        ));
+        return Err(ConfigError::conflict(values.origin(name), &reason));
     }
     Ok(())
 }

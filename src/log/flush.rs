@@ -433,8 +433,8 @@ impl PartitionLog {
         is_open
     }
 
-    /// Cuts the files to `keep` and reads the state from them again. On failure the log stays as it is, readable, and a
-    /// later append tries again.
+    /// Cuts the files to `keep` and reads the state from them again. On failure the log stays as it is, readable, and it is
+    /// tried again in a moment.
     fn repair(&self, keep: Point) {
         let _replacing = self.replacing.lock();
         let _noting = self.noting.lock();
@@ -478,10 +478,37 @@ impl PartitionLog {
                 tracing::info!(partition = %self.partition, log_end = keep.offset, "the log takes writes again");
             }
             Err(error) => {
-                *tried_at = tried;
-                tracing::error!(partition = %self.partition, %error, "the log is not repaired");
+                let is_first = std::mem::replace(tried_at, tried).is_none();
+                if !std::mem::replace(&mut state.is_repair_awaited, true) {
+                    self.repair_later();
+                }
+                match is_first {
+                    true => {
+                        tracing::error!(partition = %self.partition, %error, "the log is not repaired; trying again")
+                    }
+                    false => tracing::debug!(partition = %self.partition, %error, "the log is not repaired yet"),
+                }
             }
         }
+    }
+
+    /// Has a repair tried again without anybody who appends: there may be nobody for a long time. Where there is no runtime,
+    /// as in a tool, only an append does it.
+    fn repair_later(&self) {
+        let Some(runtime) = &self.context.runtime else { return };
+        let me = self.me.clone();
+        runtime.spawn(async move {
+            tokio::time::sleep(REPAIR_INTERVAL).await;
+            let Some(me) = me.upgrade() else { return };
+            let mut state = me.state.lock();
+            state.is_repair_awaited = false;
+            let is_broken = matches!(state.status, Status::Failed { .. });
+            let is_ours = is_broken && !std::mem::replace(&mut state.is_flushing, true);
+            drop(state);
+            if is_ours {
+                me.submit_flush();
+            }
+        });
     }
 
     fn cut(&self, segments: &[Arc<Segment>], keep: Point) -> Result<(), StorageError> {

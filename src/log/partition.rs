@@ -98,6 +98,8 @@ pub(super) struct State {
     pub(super) has_ended: bool,
     /// A flush is queued or under way.
     pub(super) is_flushing: bool,
+    /// A repair that failed is tried again in a moment.
+    pub(super) is_repair_awaited: bool,
     /// Files were created or removed that no directory sync has seen.
     pub(super) directory_dirty: bool,
     /// Counts the times that segments were replaced: positions in files are of one such time.
@@ -186,6 +188,7 @@ impl PartitionLog {
             cut_at: 0,
             waits: VecDeque::new(),
             is_flushing: false,
+            is_repair_awaited: false,
             has_ended: false,
             directory_dirty: false,
             replacements: 0,

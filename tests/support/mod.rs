@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod batch;
+pub mod certificates;
 pub mod client;
 pub mod frames;
 pub mod gateway;

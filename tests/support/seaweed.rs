@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     thread,
@@ -21,7 +21,15 @@ pub struct Seaweed {
     directory: TempDir,
     port_base: u16,
     room: (u32, u32),
+    /// How https is spoken with its filer, where that is so.
+    https: Option<Arc<rustls::ClientConfig>>,
     running: Option<(Child, ChildStdin)>,
+}
+
+/// What SeaweedFS reads as `security.toml`, the files that it names, and how the test speaks https with it then.
+pub struct Security {
+    pub files: Vec<(&'static str, String)>,
+    pub https: Option<Arc<rustls::ClientConfig>>,
 }
 
 impl Seaweed {
@@ -37,10 +45,18 @@ impl Seaweed {
 
     /// With room for so many volumes of so many MiB; each takes a little more than that.
     pub fn start_with(volumes: u32, volume_mib: u32) -> Self {
+        Self::start_secured((volumes, volume_mib), Security { files: Vec::new(), https: None })
+    }
+
+    pub fn start_secured(room: (u32, u32), security: Security) -> Self {
         // Tests of other processes take ports meanwhile: what did not start is tried with others.
         for _ in 0..5 {
             let directory = tempfile::Builder::new().prefix("tidegate-seaweed-").tempdir().unwrap();
-            let mut seaweed = Self { directory, port_base: free_ports(), room: (volumes, volume_mib), running: None };
+            for (name, contents) in &security.files {
+                fs::write(directory.path().join(name), contents).unwrap();
+            }
+            let https = security.https.clone();
+            let mut seaweed = Self { directory, port_base: free_ports(), room, https, running: None };
             if seaweed.run() {
                 return seaweed;
             }
@@ -50,7 +66,7 @@ impl Seaweed {
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address())
+        format!("{}://{}", if self.https.is_some() { "https" } else { "http" }, self.address())
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -161,12 +177,15 @@ impl Seaweed {
     }
 
     fn send(&self, address: SocketAddr, request: &[u8]) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(address)?;
+        let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        stream.write_all(request)?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
+        match self.https.clone().filter(|_| address == self.address()) {
+            None => exchange(stream, request),
+            Some(config) => {
+                let connection = rustls::ClientConnection::new(config, address.ip().into()).unwrap();
+                exchange(rustls::StreamOwned::new(connection, stream), request)
+            }
+        }
     }
 }
 
@@ -174,6 +193,13 @@ impl Drop for Seaweed {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn exchange(mut stream: impl Read + Write, request: &[u8]) -> std::io::Result<String> {
+    stream.write_all(request)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// A base such that all ports above it, and those of their gRPC services, are free at the moment.

@@ -133,6 +133,28 @@ async fn writes_are_refused_until_the_cut_worked_and_reads_go_on() {
 }
 
 #[tokio::test]
+async fn a_log_that_could_not_be_repaired_is_so_later_without_another_append() {
+    let (bench, faults) = faulty();
+    let log = bench.open();
+    faults.syncs.store(true, Ordering::SeqCst);
+    faults.truncates.store(true, Ordering::SeqCst);
+    let lost = log.append(batch_of(1, 10), 0).unwrap();
+    log.wait_durable(lost.ticket).await.unwrap_err();
+    // More than one attempt goes by.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(log.trouble().is_some());
+    faults.syncs.store(false, Ordering::SeqCst);
+    faults.truncates.store(false, Ordering::SeqCst);
+    let sound = async {
+        while log.trouble().is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), sound).await.unwrap();
+    assert_eq!(log.append(batch_of(1, 10), 0).unwrap().base_offset, 0);
+}
+
+#[tokio::test]
 async fn a_torn_write_that_cannot_be_cut_is_cut_later() {
     let (bench, faults) = faulty();
     let log = bench.open();

@@ -13,25 +13,30 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 
 use super::{
     breaker::Breaker,
-    error::FilerError,
+    error::{FilerError, describe},
     list::{self, ListEntry},
     names,
+    tls::Tls,
 };
-use crate::{clock::Clock, config::FilerSettings};
+use crate::{
+    clock::Clock,
+    config::{FilerSettings, is_https},
+};
 
 /// The filer, below one folder of it. Paths are relative to that folder, parts joined by `/`, each made by
 /// [`names::encode`] or of its letters.
 pub struct FilerClient {
     http: reqwest::Client,
     urls: Vec<String>,
-    /// The one of `urls` that answered last.
-    current: AtomicUsize,
+    /// How often a filer was left for the next one.
+    turn: AtomicUsize,
     folder: String,
     /// Where new objects go: `?collection=…&replication=…`, or nothing.
     placement: String,
     settings: FilerSettings,
     breaker: Breaker,
     clock: Arc<dyn Clock>,
+    tls: Tls,
 }
 
 /// What is stored under a path.
@@ -51,7 +56,10 @@ impl FilerClient {
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
         }
+        let tls = Tls::new(settings)?;
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.http())
+            .https_only(!settings.urls.is_empty() && settings.urls.iter().all(|url| is_https(url)))
             .default_headers(headers)
             .connect_timeout(settings.timeout.min(CONNECT_TIMEOUT_MAX))
             .read_timeout(settings.timeout)
@@ -64,25 +72,24 @@ impl FilerClient {
             .map_err(|error| FilerError::Setup(describe(&error)))?;
         Ok(Self {
             http,
-            urls: settings.urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect(),
-            current: AtomicUsize::new(0),
+            urls: settings.urls.clone(),
+            turn: AtomicUsize::new(0),
             folder: folder(&settings.path),
             placement: placement(settings),
             settings: settings.clone(),
             breaker: Breaker::new(Arc::clone(&clock)),
             clock,
+            tls,
         })
+    }
+
+    pub(super) fn tls(&self) -> &Tls {
+        &self.tls
     }
 
     /// The folder on the filer that everything is below, such as `/kafka`.
     pub fn folder(&self) -> &str {
         &self.folder
-    }
-
-    /// The filer that is asked first at the moment.
-    pub fn url(&self) -> &str {
-        let index = self.current.load(Ordering::Relaxed).checked_rem(self.urls.len()).unwrap_or_default();
-        self.urls.get(index).map_or("", String::as_str)
     }
 
     /// Why the filer is not asked at the moment; Ok when it is.
@@ -99,9 +106,9 @@ impl FilerClient {
     pub async fn put_once(&self, path: &str, bytes: Bytes, attribute: Option<&str>) -> Result<(), FilerError> {
         let timeout = self.settings.timeout + transfer_time(bytes.len());
         let query = self.placement.as_str();
-        self.attempt(async {
-            let mut request = self.request(Method::PUT, path, query).timeout(timeout);
-            request = request.header(header::CONTENT_TYPE, "application/octet-stream").body(bytes.clone());
+        self.attempt(|turn| async move {
+            let mut request = self.request(turn, Method::PUT, path, query).timeout(timeout);
+            request = request.header(header::CONTENT_TYPE, "application/octet-stream").body(bytes);
             if let Some(attribute) = attribute {
                 request = request.header(ATTRIBUTE, attribute);
             }
@@ -115,8 +122,8 @@ impl FilerClient {
     pub async fn get(&self, path: &str, bytes_max: usize) -> Result<Option<Object>, FilerError> {
         let timeout = self.settings.timeout + transfer_time(bytes_max);
         self.retrying(|| {
-            self.attempt(async {
-                let request = self.request(Method::GET, path, "").timeout(timeout);
+            self.attempt(|turn| async move {
+                let request = self.request(turn, Method::GET, path, "").timeout(timeout);
                 let Some(response) = found(send(request).await?).await? else { return Ok(None) };
                 let attribute = response.headers().get(ATTRIBUTE).and_then(|value| value.to_str().ok());
                 let attribute = attribute.map(str::to_owned);
@@ -134,8 +141,8 @@ impl FilerClient {
         let timeout = self.settings.timeout + transfer_time(length);
         let last = position.saturating_add(length as u64).saturating_sub(1);
         self.retrying(|| {
-            self.attempt(async {
-                let request = self.request(Method::GET, path, "").timeout(timeout);
+            self.attempt(|turn| async move {
+                let request = self.request(turn, Method::GET, path, "").timeout(timeout);
                 let request = request.header(header::RANGE, format!("bytes={position}-{last}"));
                 let response = found(send(request).await?).await?.ok_or_else(|| missing(path))?;
                 // A filer answers the whole object with 200 when it holds no more than was asked for.
@@ -165,8 +172,8 @@ impl FilerClient {
 
     async fn remove(&self, path: &str, query: &str) -> Result<(), FilerError> {
         self.retrying(|| {
-            self.attempt(async {
-                let request = self.request(Method::DELETE, path, query).timeout(self.settings.timeout);
+            self.attempt(|turn| async move {
+                let request = self.request(turn, Method::DELETE, path, query).timeout(self.settings.timeout);
                 found(send(request).await?).await.map(drop)
             })
         })
@@ -200,10 +207,10 @@ impl FilerClient {
     }
 
     async fn list_page(&self, path: &str, after: &str) -> Result<Vec<ListEntry>, FilerError> {
-        let query = format!("?limit={LIST_PAGE}&lastFileName={}", names::in_url(after));
+        let query = &format!("?limit={LIST_PAGE}&lastFileName={}", names::in_url(after));
         self.retrying(|| {
-            self.attempt(async {
-                let request = self.request(Method::GET, &format!("{path}/"), &query);
+            self.attempt(|turn| async move {
+                let request = self.request(turn, Method::GET, &format!("{path}/"), query);
                 let request = request.header(header::ACCEPT, "application/json").timeout(self.settings.timeout * 3);
                 let Some(response) = found(send(request).await?).await? else { return Ok(Vec::new()) };
                 list::parse(&body(response, LIST_BYTES_MAX).await?)
@@ -212,23 +219,37 @@ impl FilerClient {
         .await
     }
 
-    fn request(&self, method: Method, path: &str, query: &str) -> RequestBuilder {
-        let path = names::in_url(path);
-        self.http.request(method, format!("{}{}/{path}{query}", self.url(), names::in_url(&self.folder)))
+    fn request(&self, turn: usize, method: Method, path: &str, query: &str) -> RequestBuilder {
+        let (url, path) = (of_turn(&self.urls, turn).map_or("", String::as_str), names::in_url(path));
+        self.http.request(method, format!("{url}{}/{path}{query}", names::in_url(&self.folder)))
     }
 
-    /// One attempt, counted by the breaker; after a failure the next goes to the next filer.
-    pub(super) async fn attempt<T>(&self, call: impl Future<Output = Result<T, FilerError>>) -> Result<T, FilerError> {
+    /// One attempt, counted by the breaker, at the filer whose turn it is; after a failure it is that of the next.
+    pub(super) async fn attempt<T, F: Future<Output = Result<T, FilerError>>>(
+        &self,
+        call: impl FnOnce(usize) -> F,
+    ) -> Result<T, FilerError> {
         self.breaker.admit()?;
-        let outcome = call.await;
+        let turn = self.turn.load(Ordering::Relaxed);
+        let outcome = call(turn).await;
         match &outcome {
             Err(error) if error.is_worth_another_attempt() => {
                 self.breaker.failed(error);
-                self.current.fetch_add(1, Ordering::Relaxed);
+                self.end_turn(turn, error);
             }
             _ => self.breaker.succeeded(),
         }
         outcome
+    }
+
+    fn end_turn(&self, turn: usize, error: &FilerError) {
+        // Several fail at once when a filer goes down, and all of them mean the same one.
+        let next = turn.wrapping_add(1);
+        let is_first = self.turn.compare_exchange(turn, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if is_first && self.urls.len() > 1 {
+            let (left, next) = (of_turn(&self.urls, turn), of_turn(&self.urls, next));
+            tracing::info!(%error, left, next, "a filer fails; asking the next");
+        }
     }
 
     async fn retrying<T, F: Future<Output = Result<T, FilerError>>>(
@@ -253,6 +274,11 @@ impl FilerClient {
         let whole_ms = (BACKOFF_MS << attempt.min(8)).min(BACKOFF_MS_MAX);
         Duration::from_millis(u64::from(whole_ms / 2 + self.clock.random_below(whole_ms / 2 + 1)))
     }
+}
+
+/// The filers take turns.
+pub(super) fn of_turn<T>(all: &[T], turn: usize) -> Option<&T> {
+    all.get(turn.checked_rem(all.len())?)
 }
 
 async fn send(request: RequestBuilder) -> Result<Response, FilerError> {
@@ -298,17 +324,6 @@ async fn body(mut response: Response, bytes_max: usize) -> Result<Bytes, FilerEr
 
 fn missing(path: &str) -> FilerError {
     FilerError::Corrupt(format!("{path} is missing"))
-}
-
-/// With its causes: reqwest's own line names none.
-fn describe(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// `/a/b` from what an operator wrote.

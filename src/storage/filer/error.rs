@@ -1,5 +1,6 @@
 //! What can go wrong with a filer.
 
+use super::tls;
 use crate::storage::StorageError;
 
 /// Why the filer did not do what it was asked.
@@ -50,6 +51,20 @@ impl FilerError {
             Self::Unreachable(_) | Self::Failing(_) | Self::Full(_) | Self::Resting(_) => true,
             Self::Setup(_) | Self::Refused(_) | Self::Exists(_) | Self::Corrupt(_) => false,
         }
+    }
+}
+
+/// With its causes, which the line of the outermost mostly leaves out, and with what can be done about it.
+pub(super) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    match tls::hint(error) {
+        Some(hint) => format!("{text}; {hint}"),
+        None => text,
     }
 }
 

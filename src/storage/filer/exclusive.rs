@@ -10,7 +10,11 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{client::FilerClient, error::FilerError};
+use super::{
+    client::{FilerClient, of_turn},
+    error::{FilerError, describe},
+    tls::Tls,
+};
 use crate::{clock::Clock, config::FilerSettings};
 
 /// How entries are created exclusively.
@@ -21,7 +25,8 @@ pub(super) enum Exclusive {
 }
 
 pub(super) struct GrpcCreator {
-    channel: Channel,
+    /// One for each filer, unless the settings name fewer.
+    channels: Vec<Channel>,
     timeout: Duration,
     token: Option<MetadataValue<Ascii>>,
     clock: Arc<dyn Clock>,
@@ -29,20 +34,15 @@ pub(super) struct GrpcCreator {
 
 impl Exclusive {
     /// Must be called within a runtime. Connects when it is first used.
-    pub(super) fn new(settings: &FilerSettings, clock: Arc<dyn Clock>) -> Result<Self, FilerError> {
+    pub(super) fn new(settings: &FilerSettings, tls: &Tls, clock: Arc<dyn Clock>) -> Result<Self, FilerError> {
         if !settings.is_exclusion_guarded {
             return Ok(Self::Trusted);
         }
-        let url = settings.grpc_url();
-        let endpoint = Endpoint::from_shared(url.clone())
-            .map_err(|error| FilerError::Setup(format!("filer.grpc-url {url}: {error}")))?
-            .connect_timeout(settings.timeout.min(CONNECT_TIMEOUT_MAX))
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .tcp_nodelay(true);
+        let channels = settings.grpc_urls().into_iter().map(|url| channel(url, settings, tls));
+        let channels = channels.collect::<Result<_, _>>()?;
         let token = settings.token.as_ref().map(|token| format!("Bearer {token}").parse()).transpose();
         let token = token.map_err(|_| FilerError::Setup("filer.token is no header value".to_owned()))?;
-        let channel = endpoint.connect_lazy();
-        Ok(Self::Grpc(GrpcCreator { channel, timeout: settings.timeout, token, clock }))
+        Ok(Self::Grpc(GrpcCreator { channels, timeout: settings.timeout, token, clock }))
     }
 
     /// Creates `folder/name` with these contents. [`FilerError::Exists`] when it is there; after another error it may have
@@ -57,7 +57,7 @@ impl Exclusive {
         match self {
             Self::Grpc(creator) => {
                 let directory = format!("{}/{folder}", client.folder());
-                client.attempt(creator.create(&directory, name, contents)).await
+                client.attempt(|turn| creator.create(turn, &directory, name, contents)).await
             }
             Self::Trusted => client.put_once(&format!("{folder}/{name}"), contents, None).await,
         }
@@ -65,7 +65,8 @@ impl Exclusive {
 }
 
 impl GrpcCreator {
-    async fn create(&self, directory: &str, name: &str, contents: Bytes) -> Result<(), FilerError> {
+    async fn create(&self, turn: usize, directory: &str, name: &str, contents: Bytes) -> Result<(), FilerError> {
+        let channel = of_turn(&self.channels, turn).ok_or_else(|| FilerError::Setup("no gRPC address".to_owned()))?;
         let seconds = self.clock.wall_ms() / 1000;
         let attributes = Attributes {
             file_size: contents.len() as u64,
@@ -80,9 +81,9 @@ impl GrpcCreator {
         if let Some(token) = &self.token {
             request.metadata_mut().insert("authorization", token.clone());
         }
-        let mut grpc = tonic::client::Grpc::new(self.channel.clone());
+        let mut grpc = tonic::client::Grpc::new(channel.clone());
         let call = async move {
-            grpc.ready().await.map_err(|error| Status::unavailable(chain(&error)))?;
+            grpc.ready().await.map_err(|error| Status::unavailable(describe(&error)))?;
             let codec = tonic_prost::ProstCodec::<CreateEntryRequest, CreateEntryResponse>::default();
             let path = http::uri::PathAndQuery::from_static(CREATE_ENTRY);
             grpc.unary(request, path, codec).await
@@ -104,8 +105,17 @@ impl GrpcCreator {
     }
 }
 
+fn channel(url: String, settings: &FilerSettings, tls: &Tls) -> Result<Channel, FilerError> {
+    let endpoint = Endpoint::from_shared(url.clone())
+        .map_err(|error| FilerError::Setup(format!("filer.grpc-url {url}: {error}")))?
+        .connect_timeout(settings.timeout.min(CONNECT_TIMEOUT_MAX))
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .tcp_nodelay(true);
+    Ok(tls.grpc(endpoint)?.connect_lazy())
+}
+
 fn failure(status: &Status, name: &str) -> FilerError {
-    let message = format!("gRPC: {}: {}", status.code(), chain(status));
+    let message = format!("gRPC: {}: {}", status.code(), describe(status));
     match status.code() {
         _ if says_exists(status.message()) => FilerError::Exists(name.to_owned()),
         Code::AlreadyExists => FilerError::Exists(name.to_owned()),
@@ -116,16 +126,6 @@ fn failure(status: &Status, name: &str) -> FilerError {
 
 fn says_exists(text: &str) -> bool {
     text.contains("EEXIST") || text.contains("already exists")
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// As much of SeaweedFS's `filer.proto` as is needed to create an entry; the numbers are those of its fields.

@@ -22,6 +22,7 @@ mod runtime;
 #[allow(dead_code, clippy::disallowed_methods, reason = "shared with the integration tests")]
 pub(super) mod seaweed;
 mod segments;
+mod tls;
 
 pub use self::{
     client::{FilerClient, Object},

@@ -224,8 +224,9 @@ fn with_little_memory_small_objects_are_written_and_become_large_ones() {
         let backend = on_a_filer_with(&folder, 1 << 20);
         let log = backend.segments.open(&orders(), "0.log", OpenMode::Create).unwrap();
         for round in 0..60_u8 {
-            append(&log, &vec![round; 150_000]);
-            expected.extend_from_slice(&vec![round; 150_000]);
+            // Little enough for the journal.
+            append(&log, &vec![round; 100_000]);
+            expected.extend_from_slice(&vec![round; 100_000]);
             log.sync().unwrap();
             if round % 10 == 0 {
                 check(&backend, &expected);
@@ -239,6 +240,89 @@ fn with_little_memory_small_objects_are_written_and_become_large_ones() {
     check(&backend, &expected);
     let objects = Seaweed::shared().list(&format!("{folder}/topics/orders/0"));
     assert!((2..20).contains(&objects), "{objects} objects");
+}
+
+#[test]
+fn a_long_end_goes_to_the_filer_once_and_is_the_file_after_a_restart() {
+    let folder = Seaweed::folder();
+    let objects = || Seaweed::shared().list(&format!("{folder}/topics/orders/0"));
+    let mut expected = Vec::new();
+    let check = |backend: &FilerBackend, expected: &[u8]| {
+        let file = backend.segments.open(&orders(), "0.log", OpenMode::Existing).unwrap();
+        assert_eq!(file.size_bytes(), expected.len() as u64);
+        for position in (0..expected.len()).step_by(70_001) {
+            let length = 200_000.min(expected.len() - position);
+            assert!(file.read(position as u64, length).unwrap() == expected[position..position + length], "{position}");
+        }
+    };
+    {
+        let backend = on_a_filer(&folder);
+        let file = backend.segments.open(&orders(), "0.log", OpenMode::Create).unwrap();
+        let add = |expected: &mut Vec<u8>, byte: u8, length: usize| {
+            append(&file, &vec![byte; length]);
+            expected.extend_from_slice(&vec![byte; length]);
+            file.sync().unwrap();
+        };
+        // In the journal, which the object behind it takes along.
+        add(&mut expected, 1, 1000);
+        assert_eq!((backend.segments.held_bytes(), objects()), (1000, 0));
+        add(&mut expected, 2, 700_000);
+        assert_eq!((backend.segments.held_bytes(), objects()), (0, 1), "nothing of it is in the journal");
+        add(&mut expected, 3, 10);
+        add(&mut expected, 4, 300_000);
+        add(&mut expected, 5, 10);
+        check(&backend, &expected);
+        // In the middle of an object, and on from there.
+        file.truncate(800_000).unwrap();
+        expected.truncate(800_000);
+        add(&mut expected, 6, 400_000);
+        check(&backend, &expected);
+        // All of one.
+        file.truncate(700_500).unwrap();
+        expected.truncate(700_500);
+        check(&backend, &expected);
+    }
+    for _ in 0..2 {
+        let backend = on_a_filer(&folder);
+        check(&backend, &expected);
+        backend.segments.rename(&orders(), "0.log", "1.log").unwrap();
+        backend.segments.rename(&orders(), "1.log", "0.log").unwrap();
+    }
+    let backend = on_a_filer(&folder);
+    check(&backend, &expected);
+    backend.segments.delete(&orders(), "0.log").unwrap();
+    drop(backend);
+    let backend = on_a_filer(&folder);
+    assert_eq!(backend.segments.list(&orders()).unwrap(), []);
+    let start = std::time::Instant::now();
+    while objects() > 0 {
+        assert!(start.elapsed().as_secs() < 10, "{} objects are left", objects());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn objects_of_a_few_hundred_kib_become_large_ones_when_nothing_else_is_to_do() {
+    let folder = Seaweed::folder();
+    let mut expected = Vec::new();
+    {
+        let backend = on_a_filer(&folder);
+        let file = backend.segments.open(&orders(), "0.log", OpenMode::Create).unwrap();
+        for round in 0..16_u8 {
+            append(&file, &vec![round; 300_000]);
+            expected.extend_from_slice(&vec![round; 300_000]);
+            file.sync().unwrap();
+        }
+        let start = std::time::Instant::now();
+        while Seaweed::shared().list(&format!("{folder}/topics/orders/0")) > 2 {
+            assert!(start.elapsed().as_secs() < 20, "they stay small");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        assert!(file.read(0, expected.len()).unwrap() == expected);
+    }
+    let backend = on_a_filer(&folder);
+    let file = backend.segments.open(&orders(), "0.log", OpenMode::Existing).unwrap();
+    assert!(file.read(0, expected.len()).unwrap() == expected);
 }
 
 #[test]

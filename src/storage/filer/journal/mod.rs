@@ -61,7 +61,7 @@ impl FilerJournal {
         let engine = runtime
             .run(async move {
                 owner::await_silence(&client, &*clock, settings.lease).await?;
-                let exclusive = Exclusive::new(&settings, Arc::clone(&clock))?;
+                let exclusive = Exclusive::new(&settings, client.tls(), Arc::clone(&clock))?;
                 let store = Store::new(Arc::clone(&client), exclusive);
                 let begun = takeover::take_over(&store, &name).await?;
                 let heart = Heart::new(client, begun.epoch, name);

@@ -1,5 +1,7 @@
 //! A partition's file: objects on the filer, then bytes that are in the journal, then bytes that are only here.
 
+mod moves;
+
 use std::{
     collections::VecDeque,
     io::IoSlice,
@@ -9,6 +11,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use parking_lot::{Mutex, MutexGuard};
 
+pub(super) use self::moves::{SMALL_BYTES, TINY_BYTES};
 use super::{
     manifest::{self, FileId, FileRecord, StoredFile},
     objects::Object,
@@ -39,6 +42,10 @@ pub(super) struct State {
     durable: u64,
     is_sealed: bool,
     is_gone: bool,
+    /// Its end is on its way into an object without the journal.
+    is_storing: bool,
+    /// There may be small objects that lie side by side.
+    may_merge: bool,
     /// Counts cuts: what was begun before one means nothing after it.
     cuts: u64,
 }
@@ -48,6 +55,8 @@ struct Extent {
     object: Arc<Object>,
     position: u64,
     length: u64,
+    /// It has a record of its own.
+    is_keyed: bool,
 }
 
 struct Chunk {
@@ -55,23 +64,6 @@ struct Chunk {
     bytes: Bytes,
     /// The journal has accepted it.
     is_logged: bool,
-}
-
-/// The front of a file's chunks, to become an object.
-pub(super) struct Upload {
-    pub(super) path_stem: String,
-    pub(super) position: u64,
-    pub(super) bytes: Bytes,
-    cuts: u64,
-}
-
-/// Neighbouring objects of a file, to become one.
-pub(super) struct Merge {
-    pub(super) path_stem: String,
-    position: u64,
-    /// Paths, and as much of each as the file has of it.
-    pub(super) parts: Vec<(String, usize)>,
-    cuts: u64,
 }
 
 impl FilerFile {
@@ -86,6 +78,8 @@ impl FilerFile {
             durable: 0,
             is_sealed: false,
             is_gone: false,
+            is_storing: false,
+            may_merge: false,
             cuts: 0,
         };
         let shared = Arc::clone(shared);
@@ -98,13 +92,18 @@ impl FilerFile {
         let record = stored.record.ok_or_else(|| corrupt("has bytes and no name"))?;
         let file = Self::new(shared, id, record.partition, record.name);
         let mut state = file.state.lock();
-        for (path, position, length) in record.extents {
+        let listed = record.extents.into_iter().map(|(path, position, length)| (position, path, length, false));
+        let keyed = stored.objects.into_iter().map(|(position, (path, length))| (position, path, length, true));
+        let mut extents: Vec<_> = listed.chain(keyed).collect();
+        extents.sort_unstable_by_key(|(position, ..)| *position);
+        for (position, path, length, is_keyed) in extents {
             if position != state.size_bytes {
                 return Err(corrupt("has a hole"));
             }
-            state.extents.push(Extent { object: shared.objects.object(path), position, length });
+            state.extents.push(Extent { object: shared.objects.object(path), position, length, is_keyed });
             state.size_bytes += length;
         }
+        state.may_merge = !state.extents.is_empty();
         for (position, bytes) in stored.chunks {
             if position != state.size_bytes {
                 return Err(corrupt("has a hole"));
@@ -158,8 +157,11 @@ impl FilerFile {
     pub(super) fn begin_removal(&self) -> (Vec<JournalRecord>, Vec<Arc<Object>>) {
         let mut state = self.state.lock();
         state.is_gone = true;
-        let chunks = state.chunks.iter().map(|chunk| manifest::forget(manifest::chunk_key(self.id, chunk.position)));
-        let records = std::iter::once(manifest::forget(manifest::file_key(self.id))).chain(chunks).collect();
+        let chunks = state.chunks.iter().map(|chunk| manifest::chunk_key(self.id, chunk.position));
+        let keyed = state.extents.iter().filter(|extent| extent.is_keyed);
+        let objects = keyed.map(|extent| manifest::object_key(self.id, extent.position));
+        let keys = std::iter::once(manifest::file_key(self.id)).chain(chunks).chain(objects);
+        let records = keys.map(manifest::forget).collect();
         (records, state.extents.iter().map(|extent| Arc::clone(&extent.object)).collect())
     }
 
@@ -180,109 +182,12 @@ impl FilerFile {
         }
     }
 
-    /// Bytes that could become an object now, and whether they should.
-    pub(super) fn ripe_bytes(&self) -> (u64, bool) {
-        let state = self.state.lock();
-        let Some(first) = state.chunks.front() else { return (0, false) };
-        if state.is_gone {
-            return (0, false);
-        }
-        let bytes = state.durable.saturating_sub(first.position);
-        (bytes, bytes >= UPLOAD_BYTES || (state.is_sealed && bytes >= SEALED_UPLOAD_BYTES))
-    }
-
-    pub(super) fn begin_upload(&self) -> Option<Upload> {
-        let state = self.state.lock();
-        let position = state.chunks.front()?.position;
-        let mut bytes = BytesMut::new();
-        for chunk in &state.chunks {
-            let is_durable = chunk.position + chunk.bytes.len() as u64 <= state.durable;
-            if !is_durable || (!bytes.is_empty() && bytes.len() + chunk.bytes.len() > UPLOAD_BYTES_MAX) {
-                break;
-            }
-            bytes.extend_from_slice(&chunk.bytes);
-        }
-        let path_stem = format!("{}/{}.{position:020}", super::folder_of(&state.partition), state.name);
-        let upload = Upload { path_stem, position, bytes: bytes.freeze(), cuts: state.cuts };
-        (!upload.bytes.is_empty() && !state.is_gone).then_some(upload)
-    }
-
-    /// What was uploaded is an object of the file from now on, unless it changed meanwhile.
-    pub(super) fn finish_upload(&self, upload: &Upload, object: &Arc<Object>) -> Result<bool, StorageError> {
-        let mut state = self.state.lock();
-        let end = upload.position + upload.bytes.len() as u64;
-        let is_same = state.cuts == upload.cuts && !state.is_gone;
-        if !is_same || state.chunks.front().is_none_or(|chunk| chunk.position != upload.position) {
-            return Ok(false);
-        }
-        let count = state.chunks.iter().take_while(|chunk| chunk.position < end).count();
-        let keys = state.chunks.iter().take(count).map(|chunk| manifest::chunk_key(self.id, chunk.position));
-        let mut records: Vec<_> = keys.map(manifest::forget).collect();
-        let extent =
-            Extent { object: Arc::clone(object), position: upload.position, length: upload.bytes.len() as u64 };
-        state.extents.push(extent);
-        records.push(state.named(self.id));
-        if let Err(error) = self.shared.log(records, |_| ()) {
-            state.extents.pop();
-            return Err(error);
-        }
-        state.chunks.drain(..count);
-        self.shared.let_go(upload.bytes.len() as u64);
-        Ok(true)
-    }
-
     /// A small file that was written whole is in the journal.
     pub(super) fn written(&self, is_durable: bool) {
         let mut state = self.state.lock();
         if is_durable && state.cuts == 0 {
             state.durable = state.size_bytes;
         }
-    }
-
-    /// The first run of small objects that is worth one of its own.
-    pub(super) fn begin_merge(&self) -> Option<Merge> {
-        let state = self.state.lock();
-        let mut run: &[Extent] = &[];
-        for end in 1..=state.extents.len() {
-            let begin = end - run.len() - 1;
-            run = state.extents.get(begin..end)?;
-            let is_large = run.last().is_some_and(|extent| extent.length >= SMALL_BYTES);
-            if is_large {
-                run = &[];
-            }
-            if run.len() >= MERGE_PARTS {
-                break;
-            }
-        }
-        let first = run.first().filter(|_| run.len() >= MERGE_PARTS && !state.is_gone)?;
-        let parts = run.iter().map(|extent| (extent.object.path.clone(), usize::try_from(extent.length).unwrap_or(0)));
-        let path_stem = format!("{}/{}.{:020}", super::folder_of(&state.partition), state.name, first.position);
-        Some(Merge { path_stem, position: first.position, parts: parts.collect(), cuts: state.cuts })
-    }
-
-    /// Puts the merged object in the place of its parts, unless the file was cut meanwhile.
-    pub(super) fn finish_merge(&self, merge: &Merge, object: &Arc<Object>, length: u64) -> Result<bool, StorageError> {
-        let mut state = self.state.lock();
-        if state.cuts != merge.cuts || state.is_gone {
-            return Ok(false);
-        }
-        // Objects are only ever added behind them.
-        let first = state.extents.partition_point(|extent| extent.position < merge.position);
-        let range = first..first + merge.parts.len();
-        let merged = Extent { object: Arc::clone(object), position: merge.position, length };
-        let parts: Vec<Extent> = state.extents.splice(range, [merged]).collect();
-        let record = state.named(self.id);
-        let replaced: Vec<_> = parts.iter().map(|extent| Arc::clone(&extent.object)).collect();
-        let logged = self.shared.log(vec![record], move |is_durable| {
-            if is_durable {
-                replaced.iter().for_each(|object| object.doom());
-            }
-        });
-        if let Err(error) = logged {
-            state.extents.splice(first..=first, parts);
-            return Err(error);
-        }
-        Ok(true)
     }
 
     fn read_parts(&self, position: u64, length: usize) -> (Vec<Part>, u64) {
@@ -336,6 +241,7 @@ impl SegmentFile for FilerFile {
         self.shared.held(bytes as u64);
         // A sync that covers it all has less left to do then.
         if state.open.len() >= LOG_BYTES
+            && !state.is_storing
             && let Err(error) = log_open(&self.shared, &mut [(self, state)])
         {
             tracing::debug!(%error, "the journal takes nothing at the moment; a sync tries again");
@@ -365,7 +271,7 @@ impl SegmentFile for FilerFile {
     fn sync(&self) -> Result<(), StorageError> {
         match self.is_durable() {
             true => Ok(()),
-            false => sync_files(&self.shared, vec![self]),
+            false => self.sync_directly().unwrap_or_else(|| sync_files(&self.shared, vec![self])),
         }
     }
 
@@ -379,6 +285,13 @@ impl SegmentFile for FilerFile {
                 extent.length = extent.length.min(size_bytes.saturating_sub(extent.position));
                 if extent.length == 0 {
                     cut.push(Arc::clone(&extent.object));
+                }
+                match extent.is_keyed {
+                    true if extent.length == 0 => {
+                        records.push(manifest::forget(manifest::object_key(self.id, extent.position)));
+                    }
+                    true if extent.position + extent.length == size_bytes => records.push(extent.named(self.id)),
+                    _ => {}
                 }
                 extent.length > 0
             });
@@ -474,7 +387,27 @@ fn log_open(shared: &Arc<Shared>, files: &mut [(&FilerFile, MutexGuard<'_, State
     logged
 }
 
+impl Extent {
+    fn named(&self, id: FileId) -> JournalRecord {
+        let value = manifest::object_value(&self.object.path, self.length);
+        manifest::set(manifest::object_key(id, self.position), value)
+    }
+}
+
 impl State {
+    fn path_stem(&self, position: u64) -> String {
+        format!("{}/{}.{position:020}", super::folder_of(&self.partition), self.name)
+    }
+
+    /// What was appended is a chunk from now on.
+    fn close_open(&mut self) {
+        if !self.open.is_empty() {
+            let bytes = self.open.split().freeze();
+            let position = self.size_bytes - bytes.len() as u64;
+            self.chunks.push_back(Chunk { position, bytes, is_logged: false });
+        }
+    }
+
     fn named(&self, id: FileId) -> JournalRecord {
         manifest::set(manifest::file_key(id), self.record().encode())
     }
@@ -484,11 +417,7 @@ impl State {
         if self.is_gone {
             return Vec::new();
         }
-        if !self.open.is_empty() {
-            let bytes = self.open.split().freeze();
-            let position = self.size_bytes - bytes.len() as u64;
-            self.chunks.push_back(Chunk { position, bytes, is_logged: false });
-        }
+        self.close_open();
         let unlogged = self.chunks.iter().rev().take_while(|chunk| !chunk.is_logged);
         unlogged.map(|chunk| manifest::set(manifest::chunk_key(id, chunk.position), chunk.bytes.clone())).collect()
     }
@@ -498,7 +427,7 @@ impl State {
     }
 
     fn record(&self) -> FileRecord {
-        let extents = self.extents.iter();
+        let extents = self.extents.iter().filter(|extent| !extent.is_keyed);
         FileRecord {
             partition: self.partition.clone(),
             name: self.name.clone(),
@@ -512,11 +441,4 @@ fn held_bytes(state: &State) -> u64 {
 }
 
 /// Bytes that go to the journal before anybody waits for them.
-const LOG_BYTES: usize = 1 << 20;
-/// From here on they are worth an object of their own.
-const UPLOAD_BYTES: u64 = 4 << 20;
-const SEALED_UPLOAD_BYTES: u64 = 64 << 10;
-const UPLOAD_BYTES_MAX: usize = 16 << 20;
-/// Objects below this are merged, so many at a time.
-const SMALL_BYTES: u64 = 1 << 20;
-const MERGE_PARTS: usize = 8;
+const LOG_BYTES: usize = 8 << 20;

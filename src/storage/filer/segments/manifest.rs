@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! key    "f" · file id u64                             a file: where it is and what is on the filer of it
+//!        "o" · file id u64 · position u64              one more object of it: path length u16 · path · length u64
 //!        "d" · file id u64 · position u64              bytes of it that are not there yet
 //! file   version u8 = 1 · partition i32 · topic length u16 · topic · name length u16 · name
 //!        · again and again: path length u16 · path of an object · position u64 · length u64
 //! ```
 //!
 //! Big-endian. A file is its objects one behind the other, each as far as its length says, and then its bytes in the journal.
+//! Objects have records of their own, so that one more costs no more the larger the file is; a file's own record names only those
+//! that an earlier version of the gateway stored.
 
 use std::collections::BTreeMap;
 
@@ -37,6 +40,8 @@ pub(super) struct FileRecord {
 #[derive(Debug, Default)]
 pub(super) struct StoredFile {
     pub(super) record: Option<FileRecord>,
+    /// Paths and lengths by position: objects with a record of their own.
+    pub(super) objects: BTreeMap<u64, (String, u64)>,
     pub(super) chunks: BTreeMap<u64, Bytes>,
 }
 
@@ -48,8 +53,23 @@ pub(super) fn file_key(id: FileId) -> Bytes {
 }
 
 pub(super) fn chunk_key(id: FileId, position: u64) -> Bytes {
+    positioned(b'd', id, position)
+}
+
+pub(super) fn object_key(id: FileId, position: u64) -> Bytes {
+    positioned(b'o', id, position)
+}
+
+pub(super) fn object_value(path: &str, length: u64) -> Bytes {
+    let mut value = BytesMut::with_capacity(2 + path.len() + 8);
+    put_text(&mut value, path);
+    value.put_u64(length);
+    value.freeze()
+}
+
+fn positioned(kind: u8, id: FileId, position: u64) -> Bytes {
     let mut key = BytesMut::with_capacity(17);
-    key.put_u8(b'd');
+    key.put_u8(kind);
     key.put_u64(id);
     key.put_u64(position);
     key.freeze()
@@ -106,6 +126,12 @@ pub(super) fn files(entries: Vec<(Bytes, Bytes)>) -> Result<BTreeMap<FileId, Sto
                 let record = FileRecord::decode(value).ok_or_else(|| corrupt(&key))?;
                 files.entry(rest.get_u64()).or_default().record = Some(record);
             }
+            (Ok(b'o'), 16) => {
+                let (id, mut value) = (rest.get_u64(), value);
+                let path = take_text(&mut value).ok_or_else(|| corrupt(&key))?;
+                let length = value.try_get_u64().ok().filter(|_| value.is_empty()).ok_or_else(|| corrupt(&key))?;
+                files.entry(id).or_default().objects.insert(rest.get_u64(), (path, length));
+            }
             (Ok(b'd'), 16) => {
                 let id = rest.get_u64();
                 files.entry(id).or_default().chunks.insert(rest.get_u64(), value);
@@ -147,5 +173,9 @@ mod tests {
         assert_eq!(found[&7].chunks.keys().collect::<Vec<_>>(), [&15]);
         assert!(stored(value.slice(..value.len() - 1)).is_err());
         assert!(files(vec![(Bytes::from_static(b"x"), Bytes::new())]).is_err());
+        let value = object_value("topics/t/3/c", 7);
+        let found = files(vec![(object_key(7, 15), value.clone())]).unwrap();
+        assert_eq!(found[&7].objects[&15], ("topics/t/3/c".to_owned(), 7));
+        assert!(files(vec![(object_key(7, 15), value.slice(..value.len() - 1))]).is_err());
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! append → memory ─ sync → journal (with everything else that waits) ─ in the background → topics/{topic}/{partition}/…
+//!                 └ sync of 128 KiB and more → topics/{topic}/{partition}/… → journal (that it is there)
 //! ```
 //!
 //! What the journal has of a file, it has as keyed records: one that says what the file is called and which objects it is
@@ -60,6 +61,7 @@ impl FilerSegments {
         let epoch = engine.epoch();
         let shared = Arc::new(Shared {
             objects: Objects::new(Arc::clone(&client), Arc::clone(&runtime), settings.cache_bytes_max),
+            next_number: AtomicU64::new(1),
             held_bytes: AtomicU64::new(0),
             held_bytes_max: settings.tail_bytes_max,
             grown: Notify::new(),
@@ -78,12 +80,13 @@ impl FilerSegments {
                 return Err(StorageError::Corrupt(format!("file {id} in the journal has bytes and no name")));
             };
             referenced.extend(record.extents.iter().map(|(path, ..)| path.clone()));
+            referenced.extend(stored.objects.values().map(|(path, _)| path.clone()));
             let file = FilerFile::stored(&shared, id, stored)?;
             directories.entry(record.partition).or_default().insert(record.name, file);
         }
         let directories = Arc::new(RwLock::new(directories));
         let handle = runtime.handle();
-        handle.spawn(upload::run(Arc::downgrade(&directories), Arc::clone(&shared), epoch));
+        handle.spawn(upload::run(Arc::downgrade(&directories), Arc::clone(&shared)));
         handle.spawn(upload::remove_unreferenced(client, referenced, epoch));
         Ok(Self { directories, shared, next_id: AtomicU64::new(last_id + 1) })
     }

@@ -1,8 +1,11 @@
 //! Objects of records on the filer: written once, read by ranges, removed when nobody reads them any more.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -58,6 +61,22 @@ impl Objects {
     pub(super) fn object(&self, path: String) -> Arc<Object> {
         let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
         Arc::new(Object { path, serial, is_doomed: AtomicBool::new(false), garbage: self.garbage.clone() })
+    }
+
+    /// Stores an object, in one attempt. Blocks. After an error it may be there all the same, and is removed.
+    pub(super) fn store(&self, path: String, bytes: &Bytes, patience: Duration) -> Result<Arc<Object>, StorageError> {
+        let (client, to, contents) = (Arc::clone(&self.client), path.clone(), bytes.clone());
+        let put = async move {
+            let stored = tokio::time::timeout(patience, client.put_once(&to, contents, None)).await;
+            Ok(stored.map_err(|_| StorageError::Unavailable("the filer is too slow".to_owned()))??)
+        };
+        if let Err(error) = self.runtime.block_on(None, put) {
+            let _ = self.garbage.send(path);
+            return Err(error);
+        }
+        let object = self.object(path);
+        self.remember(&object, bytes);
+        Ok(object)
     }
 
     /// Keeps what was just written for those who read it soon.

@@ -21,6 +21,8 @@ use crate::storage::{
 pub(super) struct Shared {
     pub(super) engine: Arc<Engine>,
     pub(super) objects: Objects,
+    /// Of the objects that this gateway stores.
+    pub(super) next_number: AtomicU64,
     /// Bytes of all files that are not objects yet.
     pub(super) held_bytes: AtomicU64,
     pub(super) held_bytes_max: u64,
@@ -63,6 +65,12 @@ impl Shared {
     /// Waits until everything that was logged is durable.
     pub(super) fn settle(&self) -> Result<(), StorageError> {
         self.log(Vec::new(), |_| ())?.wait()
+    }
+
+    /// A name that no other object has: of this start of the gateway, and numbered in it.
+    pub(super) fn object_path(&self, stem: &str) -> String {
+        let (epoch, number) = (self.engine.epoch(), self.next_number.fetch_add(1, Ordering::Relaxed));
+        format!("{stem}.{epoch:020}.{number:010}")
     }
 
     pub(super) fn held(&self, bytes: u64) {

@@ -2,33 +2,41 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
 use bytes::BytesMut;
 
-use super::{Directories, file::FilerFile, shared::Shared};
+use super::{
+    Directories,
+    file::{FilerFile, SMALL_BYTES, TINY_BYTES},
+    shared::Shared,
+};
 use crate::storage::{StorageError, filer::client::FilerClient};
 
 /// Uploads what is ripe, until the store is gone.
-pub(super) async fn run(directories: Weak<Directories>, shared: Arc<Shared>, epoch: u64) {
-    let mut number = 0_u64;
+pub(super) async fn run(directories: Weak<Directories>, shared: Arc<Shared>) {
+    let mut last_stored = 0;
     loop {
         let Some(ripe) = ripe(&directories, &shared) else { return };
         for file in ripe {
-            number += 1;
-            let outcome = match upload(&shared, &file, epoch, number).await {
-                Ok(()) => {
-                    number += 1;
-                    merge(&shared, &file, epoch, number).await
-                }
+            let outcome = match upload(&shared, &file).await {
+                Ok(()) => merge(&shared, &file, TINY_BYTES).await,
                 error => error,
             };
             if let Err(error) = outcome {
                 tracing::warn!(%error, "records stay where they are for now");
                 tokio::time::sleep(REST).await;
             }
+        }
+        // While objects are stored, merging would cost those who wait for that.
+        let stored = shared.next_number.load(Ordering::Relaxed);
+        if std::mem::replace(&mut last_stored, stored) == stored
+            && let Some(file) = mergeable(&directories)
+            && let Err(error) = merge(&shared, &file, SMALL_BYTES).await
+        {
+            tracing::debug!(%error, "small objects stay for now");
         }
         // Every sync says that something has grown; one look serves many.
         tokio::time::sleep(LOOK_PERIOD).await;
@@ -53,9 +61,16 @@ fn ripe(directories: &Weak<Directories>, shared: &Shared) -> Option<Vec<Arc<File
     Some(wanted.take(AT_ONCE).map(|(.., file)| file).collect())
 }
 
-async fn upload(shared: &Arc<Shared>, file: &FilerFile, epoch: u64, number: u64) -> Result<(), StorageError> {
+/// A file that may have small objects.
+fn mergeable(directories: &Weak<Directories>) -> Option<Arc<FilerFile>> {
+    let directories = directories.upgrade()?;
+    let directories = directories.read();
+    directories.values().flat_map(|files| files.values()).find(|file| file.may_merge()).map(Arc::clone)
+}
+
+async fn upload(shared: &Arc<Shared>, file: &FilerFile) -> Result<(), StorageError> {
     let Some(upload) = file.begin_upload() else { return Ok(()) };
-    let path = format!("{}.{epoch:020}.{number:010}", upload.path_stem);
+    let path = shared.object_path(&upload.path_stem);
     shared.objects.client.put(&path, upload.bytes.clone(), None).await?;
     let object = shared.objects.object(path);
     shared.objects.remember(&object, &upload.bytes);
@@ -72,14 +87,14 @@ async fn upload(shared: &Arc<Shared>, file: &FilerFile, epoch: u64, number: u64)
 }
 
 /// Makes one object of several small ones that lie side by side, if there are such.
-async fn merge(shared: &Arc<Shared>, file: &FilerFile, epoch: u64, number: u64) -> Result<(), StorageError> {
-    let Some(merge) = file.begin_merge() else { return Ok(()) };
+async fn merge(shared: &Arc<Shared>, file: &FilerFile, small_bytes: u64) -> Result<(), StorageError> {
+    let Some(merge) = file.begin_merge(small_bytes) else { return Ok(()) };
     let mut bytes = BytesMut::new();
     for (path, length) in &merge.parts {
         bytes.extend_from_slice(&shared.objects.client.get_range(path, 0, *length).await?);
     }
     let bytes = bytes.freeze();
-    let path = format!("{}.{epoch:020}.{number:010}", merge.path_stem);
+    let path = shared.object_path(&merge.path_stem);
     shared.objects.client.put(&path, bytes.clone(), None).await?;
     let object = shared.objects.object(path);
     match file.finish_merge(&merge, &object, bytes.len() as u64) {
