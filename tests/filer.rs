@@ -234,6 +234,39 @@ fn certificates_of_no_host_as_those_of_seaweedfs_itself_need_leave() {
 }
 
 #[test]
+fn kills_in_the_middle_of_long_records_lose_none_that_was_acknowledged() {
+    let mut gateway = Gateway::options().storage("filer").start();
+    topics::create(&mut gateway.connect(), TOPIC, 1);
+    let mut acknowledged = Vec::new();
+    for round in 0..6 {
+        let address = gateway.address;
+        let writer = thread::spawn(move || {
+            let mut client = Client::connect(address);
+            let mut offsets = Vec::new();
+            for number in 0.. {
+                let text = format!("{round} {number} {}", "x".repeat(200_000));
+                let request = produce_request(TOPIC, 0, Batch::of([&text]).encode());
+                let Ok(response) = client.try_call(9, &request) else { break };
+                let answer = &response.responses[0].partition_responses[0];
+                if answer.error_code == 0 {
+                    offsets.push((answer.base_offset, text));
+                }
+            }
+            offsets
+        });
+        thread::sleep(Duration::from_millis(200 + fastrand::u64(..200)));
+        gateway.kill();
+        acknowledged.extend(writer.join().unwrap());
+        gateway.run();
+    }
+    assert!(acknowledged.len() > 20, "{}", acknowledged.len());
+    let records = read_all(&mut gateway.connect(), TOPIC, 0, 0);
+    for (offset, text) in acknowledged {
+        assert!(records[usize::try_from(offset).unwrap()].text() == text, "at offset {offset}");
+    }
+}
+
+#[test]
 fn a_slow_filer_costs_time_and_nothing_else() {
     under_fault(Fault::Slow(Duration::from_millis(200)), Expect::Progress);
 }
