@@ -32,6 +32,7 @@ def main() -> None:
     build_go_clients()
     install_node_clients()
     tools.kafka_libs()
+    tools.old_java_clients()
     tools.apicurio_home()
     link_java()
 

@@ -207,11 +207,12 @@ impl Logs {
         let logs: Vec<_> = self.open.write().drain().flat_map(|entry| entry.1.into_values()).collect();
         let store = Arc::clone(&self.store);
         let closed = tokio::task::spawn_blocking(move || {
-            for log in logs {
-                if let Err(error) = log.close() {
-                    error!(partition = %log.partition(), %error, "cannot close a partition cleanly");
+            // Several at a time: a sync is mostly waiting.
+            std::thread::scope(|scope| {
+                for share in logs.chunks(logs.len().div_ceil(CLOSING_THREADS).max(1)) {
+                    scope.spawn(move || share.iter().for_each(|log| close_one(log)));
                 }
-            }
+            });
             if let Err(error) = store.settle() {
                 error!(%error, "cannot settle what was synced together; the next start does");
             }
@@ -268,6 +269,12 @@ impl Logs {
     }
 }
 
+fn close_one(log: &PartitionLog) {
+    if let Err(error) = log.close() {
+        error!(partition = %log.partition(), %error, "cannot close a partition cleanly");
+    }
+}
+
 fn log_config(config: &TopicConfig) -> LogConfig {
     LogConfig {
         max_message_bytes: config.max_message_bytes,
@@ -306,5 +313,6 @@ fn compression(config: &TopicConfig) -> Option<Compression> {
     Some(Compression { codec, level })
 }
 
+const CLOSING_THREADS: usize = 8;
 /// So much is read faster at a start than it is noted again and again.
 const PROGRESS_WORTH_BYTES: u64 = 256 << 10;

