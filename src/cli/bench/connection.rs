@@ -82,13 +82,18 @@ impl Connection {
 
     /// One request and its whole response: for what is not measured, or needs no lightness.
     pub fn call<R: Request>(&mut self, version: i16, request: &R) -> anyhow::Result<R::Response> {
-        // After a long measurement the broker has closed what was idle meanwhile (`connections.max.idle.ms`).
-        if self.outstanding.is_empty() && self.last_call.elapsed() > RENEWED_AFTER {
-            *self = Self::open(&self.stream.peer_addr()?.to_string())?;
-        }
+        self.renew()?;
         self.last_call = Instant::now();
         self.send_request(version, request)?;
         self.receive_response::<R>(version)
+    }
+
+    /// Connects again after a long measurement: the broker has closed what was idle meanwhile (`connections.max.idle.ms`).
+    pub fn renew(&mut self) -> anyhow::Result<()> {
+        if self.outstanding.is_empty() && self.last_call.elapsed() > RENEWED_AFTER {
+            *self = Self::open(&self.stream.peer_addr()?.to_string())?;
+        }
+        Ok(())
     }
 
     /// The first half of a [`call`](Self::call).
@@ -129,8 +134,8 @@ impl Connection {
     }
 }
 
-/// A broker that says nothing for so long is stuck.
 const RENEWED_AFTER: Duration = Duration::from_secs(60);
+/// A broker that says nothing for so long is stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 const REPLY_BYTES_MAX: usize = 256 << 20;
 const BUFFER_BYTES_MIN: usize = 4096;

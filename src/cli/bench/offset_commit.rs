@@ -54,6 +54,7 @@ fn commit(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection)
         })
         .collect();
     let (measured, committers) = driver::run(committers?, &target.timed())?;
+    admin.renew()?;
     for commits in committers.iter().flat_map(|committer| &committer.groups) {
         if commits.offset > 0 {
             admin.send(&mut groups::offset_fetch(&commits.group, Some(topic))?)?;
