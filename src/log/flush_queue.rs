@@ -10,7 +10,6 @@ use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    thread,
 };
 
 use parking_lot::{Mutex, MutexGuard};
@@ -64,10 +63,8 @@ fn work(context: &Arc<LogContext>) {
         let mut queue = context.flushes.inner.lock();
         if !queue.is_gathering && !queue.waiting.is_empty() {
             queue.is_gathering = true;
+            let logs = std::mem::take(&mut queue.waiting);
             drop(queue);
-            // Whoever is about to append comes along: a sync costs more than a turn of the others.
-            thread::yield_now();
-            let logs = std::mem::take(&mut context.flushes.inner.lock().waiting);
             gather(context, logs);
         } else if let Some(log) = queue.large.pop_front() {
             drop(queue);
