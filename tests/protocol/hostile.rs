@@ -489,7 +489,7 @@ fn large_requests_of_one_connection_are_not_all_decoded_at_once() {
         }
         gateway.kill();
     });
-    assert!(most < before + 250 * 1024, "{most} KiB, {before} before");
+    assert!(most < before + 320 * 1024, "{most} KiB, {before} before: some 50 MiB a connection, and not 120");
 }
 
 fn read_first(client: &mut Client) -> usize {
