@@ -98,10 +98,10 @@ impl FrameReader {
     }
 
     async fn fill(&mut self, stream: &mut ReadHalf<'_>, wanted: usize) -> Result<usize, ReadError> {
-        let began = self.began.unwrap_or_else(Instant::now);
         if wanted <= SMALL_BYTES {
             if wanted > 0 {
                 // It did not come in one piece, and may take its time: thousands of such would be more than the budget.
+                let began = self.began.unwrap_or_else(Instant::now);
                 self.budget.grow(&mut self.charge, wanted as u64, began).await?;
             }
             self.buffer.reserve(SMALL_BYTES.saturating_sub(self.buffer.len()).max(1));
@@ -109,6 +109,7 @@ impl FrameReader {
         }
         let missing = wanted - self.buffer.len();
         let step = missing.min(STEP_BYTES);
+        let began = self.began.unwrap_or_else(Instant::now);
         self.budget.grow(&mut self.charge, (self.buffer.len() + step) as u64, began).await?;
         if self.buffer.capacity() - self.buffer.len() < step {
             // Doubling keeps the copies of a growing frame below its size; address space that no byte
