@@ -312,11 +312,8 @@ fn of_two_filers_the_other_one_serves_while_one_is_down() {
         .env("TIDEGATE_FILER_GRPC_URL", &urls(1))
         .env("TIDEGATE_FILER_TIMEOUT_MS", "2000")
         .start();
-    topics::create(&mut gateway.connect(), TOPIC, 1);
-    let producer = Writer::start(gateway.address, produce);
-    let committer = Writer::start(gateway.address, commit);
+    let (producer, committer) = start_writers(&gateway);
     let both = [&producer, &committer];
-    both.iter().for_each(|writer| writer.await_more(5));
     for filer in [0, 1, 0, 1].map(|which| &filers[which]) {
         filer.iter().for_each(|proxy| proxy.set(Fault::Down));
         let start = Instant::now();
@@ -414,6 +411,15 @@ enum Expect {
     Errors,
 }
 
+/// One that produces and one that commits, both under way.
+fn start_writers(gateway: &Gateway) -> (Writer, Writer) {
+    topics::create(&mut gateway.connect(), TOPIC, 1);
+    let writers = (Writer::start(gateway.address, produce), Writer::start(gateway.address, commit));
+    writers.0.await_more(5);
+    writers.1.await_more(5);
+    writers
+}
+
 /// Writers go on while the fault comes and goes; in the end everything acknowledged is there, after a kill too.
 fn under_fault(fault: Fault, expect: Expect) {
     let seaweed = Seaweed::shared();
@@ -424,11 +430,8 @@ fn under_fault(fault: Fault, expect: Expect) {
         .env("TIDEGATE_FILER_GRPC_URL", &format!("http://{}", grpc.address))
         .env("TIDEGATE_FILER_TIMEOUT_MS", "1000")
         .start();
-    topics::create(&mut gateway.connect(), TOPIC, 1);
-    let producer = Writer::start(gateway.address, produce);
-    let committer = Writer::start(gateway.address, commit);
+    let (producer, committer) = start_writers(&gateway);
     let both = [&producer, &committer];
-    both.iter().for_each(|writer| writer.await_more(5));
     for _ in 0..2 {
         let before = both.map(|writer| (writer.acknowledged(), writer.refused()));
         http.set(fault);

@@ -158,6 +158,13 @@ impl Logs {
         snapshot.topics().flat_map(of_topic).collect()
     }
 
+    /// How many partitions have records, and the bytes of all.
+    pub fn stored(&self) -> (u64, u64) {
+        let open = self.open.read();
+        let sizes = open.values().flat_map(BTreeMap::values).map(|log| log.size_bytes()).filter(|size| *size > 0);
+        sizes.fold((0, 0), |(partitions, bytes), size| (partitions + 1, bytes + size))
+    }
+
     /// Room of the volume that records are on.
     pub fn volume(&self) -> Option<Volume> {
         self.store.volume()
@@ -207,12 +214,7 @@ impl Logs {
         let logs: Vec<_> = self.open.write().drain().flat_map(|entry| entry.1.into_values()).collect();
         let store = Arc::clone(&self.store);
         let closed = tokio::task::spawn_blocking(move || {
-            // Several at a time: a sync is mostly waiting.
-            std::thread::scope(|scope| {
-                for share in logs.chunks(logs.len().div_ceil(CLOSING_THREADS).max(1)) {
-                    scope.spawn(move || share.iter().for_each(|log| close_one(log)));
-                }
-            });
+            spread(&logs, CLOSING_THREADS, |some| some.iter().for_each(|log| close_one(log)));
             if let Err(error) = store.settle() {
                 error!(%error, "cannot settle what was synced together; the next start does");
             }
@@ -223,26 +225,15 @@ impl Logs {
     }
 
     fn open_all(&self, wanted: &[(Arc<Topic>, i32)], catalog: &Catalog) -> Result<(), LogError> {
-        let workers = std::thread::available_parallelism().map_or(1, usize::from) * 2;
-        let share = wanted.len().div_ceil(workers).max(1);
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = wanted
-                .chunks(share)
-                .map(|chunk| {
-                    scope.spawn(move || {
-                        chunk.iter().try_for_each(|(topic, partition)| {
-                            let log = self.open_one(topic, *partition, catalog)?;
-                            self.open.write().entry(topic.id).or_default().insert(*partition, log);
-                            Ok(())
-                        })
-                    })
-                })
-                .collect();
-            threads.into_iter().try_for_each(|thread| match thread.join() {
-                Ok(opened) => opened,
-                Err(panic) => std::panic::resume_unwind(panic),
+        let threads = std::thread::available_parallelism().map_or(1, usize::from) * 2;
+        let open_some = |some: &[(Arc<Topic>, i32)]| {
+            some.iter().try_for_each(|(topic, partition)| {
+                let log = self.open_one(topic, *partition, catalog)?;
+                self.open.write().entry(topic.id).or_default().insert(*partition, log);
+                Ok(())
             })
-        })
+        };
+        spread(wanted, threads, open_some).into_iter().collect()
     }
 
     fn open_one(&self, topic: &Topic, partition: i32, catalog: &Catalog) -> Result<Arc<PartitionLog>, LogError> {
@@ -267,6 +258,18 @@ impl Logs {
             }
         }
     }
+}
+
+/// Shares `items` between threads, for work that mostly waits for the disk; one answer a share.
+fn spread<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
+    let (share, work) = (items.len().div_ceil(threads).max(1), &work);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = items.chunks(share).map(|chunk| scope.spawn(move || work(chunk))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
 }
 
 fn close_one(log: &PartitionLog) {

@@ -14,11 +14,10 @@ impl Broker {
     /// Called when metrics are read. `backend` labels the stored sizes.
     pub async fn observe(&self, backend: &str) {
         let small = self.state.size();
-        let partitions = self.log_dir();
-        let stored = || partitions.iter().map(|partition| partition.size_bytes).filter(|size_bytes| *size_bytes > 0);
+        let (partitions, bytes) = self.logs.stored();
         self.metrics.observe_stored("offsets", backend, small.offset_entries, small.offset_bytes);
         self.metrics.observe_stored("groups", backend, small.group_entries, small.group_bytes);
-        self.metrics.observe_stored("records", backend, stored().count() as u64, stored().sum());
+        self.metrics.observe_stored("records", backend, partitions, bytes);
         if let Some(cache) = self.state.cache() {
             let events = [("hit", cache.hits), ("miss", cache.misses), ("eviction", cache.evictions)];
             self.metrics.observe_offsets_cache(&events, cache.groups, cache.bytes);
