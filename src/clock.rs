@@ -25,6 +25,11 @@ pub trait Clock: Send + Sync + 'static {
     fn random_below(&self, bound: u32) -> u32;
 }
 
+/// What [`Clock::monotonic`] says, in milliseconds.
+pub fn monotonic_ms(clock: &dyn Clock) -> u64 {
+    u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The machine's clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {

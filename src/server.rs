@@ -20,7 +20,7 @@ use crate::{
     coordinator::Coordinator,
     log::LogContext,
     metrics::{FilerMetrics, Metrics},
-    net::{Listener, Stop},
+    net::{Listener, Stop, Threads},
     storage::{
         CachedStorage, CoordinatorStorage, Journal, JournaledStorage, SegmentStore, StorageError,
         disk::{DataDirLock, DiskJournal, DiskSegments, JournalOptions, journal},
@@ -81,7 +81,11 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     let retention = tokio::spawn(enforce_retention(Arc::clone(&broker)));
     let progress = tokio::spawn(note_progress(Arc::clone(&broker)));
     let cleaner = LogCleaner::start(Arc::clone(&broker)).context("cannot start the log cleaner")?;
-    let served = tokio::spawn(listener.run(gateway, stopped));
+    // They outlive the listener: what a connection has begun may go on behind it.
+    let threads =
+        settings.net.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |all| all.get() / 2));
+    let threads = Arc::new(Threads::start(threads).context("cannot start the threads of the network")?);
+    let served = tokio::spawn(listener.run(gateway, Arc::clone(&threads), stopped));
     admin.set_ready(Arc::clone(&broker));
     info!(kafka = %addresses.kafka, admin = %addresses.admin, storage = backend_name(settings.storage), "serving");
     announce(&addresses);
@@ -108,6 +112,7 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Addresses)) -> a
     }
     broker.close().await;
     storage.journal.close().await.context("cannot close the journal")?;
+    drop(threads);
     admin_server.abort();
     if let Some(reason) = lost {
         return Err(reason).context("the storage is no longer ours");

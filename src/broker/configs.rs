@@ -77,7 +77,7 @@ impl Broker {
         // The coordinator hears of changes in the order in which they are made.
         let _turn = self.group_configs.lock().await;
         let configs = self.catalog.change_group_configs(&group, changed).await?;
-        self.coordinator.configure(Arc::clone(&group), GroupConfig::of(&configs)).await;
+        self.coordinator.configure(Arc::clone(&group), GroupConfig::of(&configs));
         info!(%group, ?configs, "group configs changed");
         Ok(())
     }

@@ -9,6 +9,7 @@ mod health;
 mod list_offsets;
 mod logs;
 mod observe;
+mod pace;
 mod produce;
 mod sessions;
 mod topics;
@@ -51,6 +52,7 @@ pub struct Broker {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) advertised: HostPort,
     refusal: health::Refusal,
+    pace: pace::Pace,
     stopping: watch::Sender<bool>,
     /// A name is free only when nothing of its former topic is left: held over a deletion, and over a creation.
     topic_names: tokio::sync::Mutex<()>,
@@ -87,6 +89,7 @@ impl Broker {
             metrics: parts.metrics,
             advertised: parts.advertised,
             refusal: health::Refusal::default(),
+            pace: pace::Pace::default(),
             stopping: watch::Sender::new(false),
             topic_names: tokio::sync::Mutex::default(),
             group_configs: tokio::sync::Mutex::default(),

@@ -40,11 +40,11 @@ impl Broker {
     pub fn append(&self, topic: &TopicRef, partition: i32, batch: Bytes) -> Result<Produced, ProduceError> {
         let log = self.partition(topic, partition)?;
         let bytes = batch.len() as u64;
-        // What takes long must not hold up the other tasks of this thread; the order stays.
+        // What takes long must not hold up the other connections of this thread; the order stays.
         let outcome = if is_laborious(&batch, &log) {
             tokio::task::block_in_place(|| log.append(batch, LEADER_EPOCH))
         } else {
-            log.append(batch, LEADER_EPOCH)
+            self.pace.write(&*self.clock, || log.append(batch, LEADER_EPOCH))
         };
         self.note_append(log.partition(), outcome.as_ref().err());
         let appended = outcome?;

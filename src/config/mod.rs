@@ -14,6 +14,7 @@ mod file;
 mod filer;
 mod group;
 mod load;
+mod network;
 mod resolve;
 mod settings;
 mod table;

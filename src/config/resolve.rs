@@ -90,6 +90,7 @@ fn broker(values: &Values<'_>) -> Result<BrokerSettings, ConfigError> {
 
 fn net(values: &Values<'_>) -> Result<NetSettings, ConfigError> {
     Ok(NetSettings {
+        threads: values.optional_number("num.network.threads")?,
         send_buffer_bytes: u32::try_from(values.number::<i64>("socket.send.buffer.bytes")?).ok(),
         receive_buffer_bytes: u32::try_from(values.number::<i64>("socket.receive.buffer.bytes")?).ok(),
         request_bytes_max: values.number("socket.request.max.bytes")?,

@@ -78,6 +78,8 @@ pub struct BrokerSettings {
 /// Limits of the wire.
 #[derive(Clone, Debug)]
 pub struct NetSettings {
+    /// `num.network.threads`; none: one for every two processors.
+    pub threads: Option<usize>,
     /// `socket.send.buffer.bytes`; none leaves it to the kernel.
     pub send_buffer_bytes: Option<u32>,
     /// `socket.receive.buffer.bytes`; none leaves it to the kernel.

@@ -10,6 +10,7 @@ use super::{
         Definition,
     },
     filer::FILER,
+    network::NETWORK,
 };
 
 /// A heading and the settings below it.
@@ -137,66 +138,6 @@ static BROKER: &[Definition] = &[
         "100000",
         Between(1, 10_000_000),
         "Partitions of all topics together; more are refused.",
-    ),
-];
-
-static NETWORK: &[Definition] = &[
-    Definition::new(
-        "max.connections",
-        Int,
-        "20000",
-        Between(1, 1_000_000),
-        "Open connections; further ones are closed.",
-    ),
-    Definition::new(
-        "connections.max.idle.ms",
-        Long,
-        "600000",
-        Between(1, MS_MAX),
-        "A connection silent for so long is closed.",
-    ),
-    Definition::new(
-        "socket.send.buffer.bytes",
-        Int,
-        "102400",
-        AtLeast(-1),
-        "The kernel's buffer for replies on each connection (SO_SNDBUF); -1 leaves it to the kernel. Where round trips \
-         take long, more of it sends faster; on a local network more is slower.",
-    ),
-    Definition::new(
-        "socket.receive.buffer.bytes",
-        Int,
-        "262144",
-        AtLeast(-1),
-        "The kernel's buffer for requests on each connection (SO_RCVBUF); -1 leaves it to the kernel.",
-    ),
-    Definition::new(
-        "socket.request.max.bytes",
-        Int,
-        "104857600",
-        AtLeast(1024),
-        "Size of a request; a larger one closes its connection.",
-    ),
-    Definition::new(
-        "queued.max.request.bytes",
-        Long,
-        "268435456",
-        Between(1024, 1 << 50),
-        "Request bytes in memory at once, of all connections together; above it reading waits.",
-    ),
-    Definition::new(
-        "max.in.flight.requests.per.connection",
-        Int,
-        "64",
-        Between(1, 10_000),
-        "Requests of one connection that may wait for their answer; above it reading waits.",
-    ),
-    Definition::new(
-        "request.read.timeout.ms",
-        Int,
-        "30000",
-        AtLeast(1),
-        "How long a request may take to arrive once its first byte is there.",
     ),
 ];
 
@@ -595,4 +536,4 @@ static TOPIC_DEFAULTS: &[Definition] = &[
 ];
 
 /// A hundred years: far from where adding it to a time would overflow.
-const MS_MAX: i64 = 100 * 365 * 24 * 3_600_000;
+pub(super) const MS_MAX: i64 = 100 * 365 * 24 * 3_600_000;

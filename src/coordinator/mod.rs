@@ -1,11 +1,12 @@
-//! The group coordinator: groups are spread over shards, each an actor that drives a pure [`machine`].
+//! The group coordinator: groups are spread over shards, each of which drives a pure [`machine`].
 //!
 //! A shard drains its mailbox, steps the machine for each event, stores all records of the drained batch in one append
-//! and then lets the replies out. Requests take their place in the mailbox in the moment of the call and not when the
+//! and then lets the replies out. Requests take their place in the [`mailbox`] in the moment of the call and not when the
 //! returned future is first polled, so that requests pipelined on one connection keep their order.
 
 mod gate;
 pub mod machine;
+mod mailbox;
 mod reads;
 mod report;
 mod shard;
@@ -18,14 +19,12 @@ use std::{collections::HashMap, future::Future, sync::Arc};
 
 use futures_util::future::{Either, join_all, ready};
 use parking_lot::Mutex;
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    task::JoinHandle,
-};
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use self::{
     gate::Gate,
-    shard::{Answer, Ask, Message, Shard},
+    mailbox::Mailbox,
+    shard::{Ask, Message, Shard},
     stats::Counters,
 };
 pub use self::{machine::*, stats::CoordinatorStats};
@@ -39,22 +38,16 @@ use crate::{
 
 /// All shards of the coordinator. Its methods return at once with a future that needs no further borrow.
 pub struct Coordinator {
-    shards: Vec<ShardHandle>,
+    shards: Vec<Arc<Mailbox>>,
     storage: Arc<dyn CoordinatorStorage>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// One for each shard.
+    timekeepers: Mutex<Vec<JoinHandle<()>>>,
     counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
-    stopping: watch::Sender<bool>,
-}
-
-/// How a shard is reached.
-struct ShardHandle {
-    mailbox: mpsc::Sender<Message>,
-    gate: Arc<Gate>,
 }
 
 impl Coordinator {
-    /// Restores every group from `storage` and starts the shards on the current tokio runtime. `configs` are what groups
+    /// Restores every group from `storage` and has the current tokio runtime keep the time of the shards. `configs` are what groups
     /// have of their own.
     pub async fn open(
         storage: Arc<dyn CoordinatorStorage>,
@@ -83,19 +76,19 @@ impl Coordinator {
             }
         }
         let counters = Arc::new(Counters::default());
-        let (stopping, stops) = watch::channel(false);
-        let (mut shards, mut tasks) = (Vec::new(), Vec::new());
+        let (mut shards, mut timekeepers) = (Vec::new(), Vec::new());
         for (((index, stored), with_offsets), configured) in (0..count).zip(stored).zip(with_offsets).zip(configured) {
-            let (sender, mailbox) = mpsc::channel(MAILBOX_SIZE_MAX);
             let gate = Arc::new(Gate::default());
-            let (storage, clock, counters) = (Arc::clone(&storage), Arc::clone(&clock), Arc::clone(&counters));
-            let mut shard = Shard::new(index, settings, storage, clock, counters, metrics.clone(), Arc::clone(&gate));
+            let (storage, of_shard, counters) = (Arc::clone(&storage), Arc::clone(&clock), Arc::clone(&counters));
+            let mut shard =
+                Shard::new(index, settings, storage, of_shard, counters, metrics.clone(), Arc::clone(&gate));
             configured.into_iter().for_each(|(group_id, overrides)| shard.configure(group_id, overrides));
             shard.restore(stored, with_offsets);
-            shards.push(ShardHandle { mailbox: sender, gate });
-            tasks.push(tokio::spawn(shard.run(mailbox, stops.clone())));
+            let mailbox = Arc::new(Mailbox::new(shard, gate, Arc::clone(&clock)));
+            timekeepers.push(tokio::spawn(Arc::clone(&mailbox).keep_time()));
+            shards.push(mailbox);
         }
-        Ok(Arc::new(Self { shards, storage, tasks: Mutex::new(tasks), counters, clock, stopping }))
+        Ok(Arc::new(Self { shards, storage, timekeepers: Mutex::new(timekeepers), counters, clock }))
     }
 
     /// JoinGroup. Answers when the join phase ends; on an error with the member id to go on with.
@@ -273,30 +266,29 @@ impl Coordinator {
     }
 
     /// Gives a group settings of its own, which its members have from their next heartbeats on; none set are those for
-    /// all. Waits for room in the mailbox.
-    pub async fn configure(&self, group_id: GroupId, config: GroupConfig) {
-        let Some(shard) = self.shard_of(&group_id) else { return };
-        // A shard that is gone will be restored with the configs of then.
-        let _ = shard.mailbox.send(Message::Configure { group_id, overrides: overrides(config) }).await;
+    /// all.
+    pub fn configure(&self, group_id: GroupId, config: GroupConfig) {
+        if let Some(shard) = self.shard_of(&group_id) {
+            // A shard that is gone will be restored with the configs of then.
+            shard.tell(Message::Configure { group_id, overrides: overrides(config) });
+        }
     }
 
-    /// Forgets every group's offsets of topics that were deleted, and not those of new topics of the same name. Waits
-    /// for room in the mailboxes.
+    /// Forgets every group's offsets of topics that were deleted, and not those of new topics of the same name.
     pub fn on_topics_deleted(
         &self,
         topics: Vec<(TopicName, TopicId)>,
     ) -> impl Future<Output = Result<(), GroupError>> + Send + 'static + use<> {
         let topics: Arc<[(TopicName, TopicId)]> = topics.into();
-        let shards: Vec<_> = self.shards.iter().map(|shard| shard.mailbox.clone()).collect();
+        let tell = |shard: &Arc<Mailbox>| {
+            let (sender, receiver) = oneshot::channel();
+            // Of a shard that is gone the sender goes as well.
+            shard.tell(Message::TopicsDeleted { topics: Arc::clone(&topics), done: sender });
+            receiver
+        };
+        let done = join_all(self.shards.iter().map(tell).collect::<Vec<_>>());
         async move {
-            let mut done = Vec::with_capacity(shards.len());
-            for shard in &shards {
-                let (sender, receiver) = oneshot::channel();
-                let message = Message::TopicsDeleted { topics: Arc::clone(&topics), done: sender };
-                shard.send(message).await.map_err(|_| GroupError::CoordinatorNotAvailable)?;
-                done.push(receiver);
-            }
-            for result in join_all(done).await {
+            for result in done.await {
                 result.unwrap_or(Err(GroupError::NotCoordinator))?;
             }
             Ok(())
@@ -326,25 +318,31 @@ impl Coordinator {
     /// Answers joins and syncs that wait with NOT_COORDINATOR, now and from now on, so that connections can drain.
     /// Everything else goes on until [`shutdown`](Self::shutdown).
     pub fn begin_shutdown(&self) {
-        self.stopping.send_replace(true);
+        for shard in &self.shards {
+            // A shard that is gone needs no word.
+            shard.tell(Message::BeginShutdown);
+        }
     }
 
     /// Finishes what is in the mailboxes, answers what waits with NOT_COORDINATOR and ends the shards. Later requests
     /// get COORDINATOR_NOT_AVAILABLE.
     pub async fn shutdown(&self) {
-        for shard in &self.shards {
-            // A shard that is gone needs no word.
-            let _ = shard.mailbox.send(Message::Shutdown).await;
-        }
-        let tasks = std::mem::take(&mut *self.tasks.lock());
-        for ended in join_all(tasks).await {
+        let tell = |shard: &Arc<Mailbox>| {
+            let (end, ended) = oneshot::channel();
+            shard.tell(Message::Shutdown(end));
+            ended
+        };
+        // Each says so by letting go of its end of the channel.
+        join_all(self.shards.iter().map(tell).collect::<Vec<_>>()).await;
+        let timekeepers = std::mem::take(&mut *self.timekeepers.lock());
+        for ended in join_all(timekeepers).await {
             if let Err(error) = ended {
-                tracing::error!(%error, "a coordinator shard ended abnormally");
+                tracing::error!(%error, "the timekeeper of a coordinator shard ended abnormally");
             }
         }
     }
 
-    fn shard_of(&self, group_id: &str) -> Option<&ShardHandle> {
+    fn shard_of(&self, group_id: &str) -> Option<&Arc<Mailbox>> {
         let count = u16::try_from(self.shards.len()).unwrap_or(u16::MAX);
         self.shards.get(usize::from(shard_of(group_id, count)))
     }
@@ -365,23 +363,11 @@ impl Coordinator {
 
 /// Puts a request into a shard's mailbox at once; the future only waits for the answer.
 fn ask(
-    shard: Option<&ShardHandle>,
+    shard: Option<&Arc<Mailbox>>,
     ask: Ask,
 ) -> impl Future<Output = Result<Reply, GroupError>> + Send + 'static + use<> {
-    let (sender, receiver) = oneshot::channel();
-    let sent = match shard.map(|shard| (shard, shard.mailbox.try_reserve())) {
-        Some((shard, Ok(place))) => {
-            let change = ask.changes_offsets().then(|| shard.gate.announce_change());
-            place.send(Message::Ask { ask, answer: Answer::new(sender, change) });
-            Ok(())
-        }
-        Some((_, Err(mpsc::error::TrySendError::Full(())))) => Err(GroupError::CoordinatorLoadInProgress),
-        Some((_, Err(mpsc::error::TrySendError::Closed(())))) | None => Err(GroupError::CoordinatorNotAvailable),
-    };
-    async move {
-        sent?;
-        receiver.await.unwrap_or(Err(GroupError::NotCoordinator))
-    }
+    let asked = shard.map_or(Err(GroupError::CoordinatorNotAvailable), |shard| shard.ask(ask));
+    async move { asked?.await.unwrap_or(Err(GroupError::NotCoordinator)) }
 }
 
 /// The one kind of reply that a request has.
@@ -425,6 +411,3 @@ fn machine_config(settings: &GroupSettings) -> Config {
 fn journal_shard(index: u16) -> ShardId {
     ShardId::group(index)
 }
-
-/// Requests that may wait for one shard; more are told to come back.
-const MAILBOX_SIZE_MAX: usize = 4096;

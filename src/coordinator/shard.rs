@@ -1,14 +1,12 @@
-//! One shard: an actor around a [`Machine`].
+//! One shard: what is around a [`Machine`].
 
 use std::{
     collections::{HashMap, HashSet},
-    future::pending,
     sync::Arc,
-    time::Duration,
 };
 
 use futures_util::future::join_all;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
 use super::{
@@ -22,7 +20,7 @@ use super::{
     report::{AskedCommit, Reporter},
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, monotonic_ms},
     config::GroupSettings,
     metrics::GroupMetrics,
     model::{CoordinatorRecord, GroupId, GroupMetadata, OffsetMetadata, TopicId, TopicName, TopicPartition},
@@ -50,10 +48,22 @@ impl Answer {
 
 /// What comes into the mailbox.
 pub(super) enum Message {
-    Ask { ask: Ask, answer: Answer },
-    Configure { group_id: GroupId, overrides: GroupOverrides },
-    TopicsDeleted { topics: Arc<[(TopicName, TopicId)]>, done: oneshot::Sender<Result<(), GroupError>> },
-    Shutdown,
+    Ask {
+        ask: Ask,
+        answer: Answer,
+    },
+    Configure {
+        group_id: GroupId,
+        overrides: GroupOverrides,
+    },
+    TopicsDeleted {
+        topics: Arc<[(TopicName, TopicId)]>,
+        done: oneshot::Sender<Result<(), GroupError>>,
+    },
+    /// Joins and syncs are to wait no more.
+    BeginShutdown,
+    /// The sender is dropped when the shard is gone.
+    Shutdown(oneshot::Sender<()>),
 }
 
 /// What a client asks for.
@@ -96,6 +106,9 @@ pub(super) struct Shard {
     next_token: u64,
     batch: Batch,
     sweep: Sweep,
+    is_stopping: bool,
+    /// Of the one who waits for the end, which has come then.
+    end: Option<oneshot::Sender<()>>,
 }
 
 /// What the events since the last append led to.
@@ -156,6 +169,8 @@ impl Shard {
             next_token: 0,
             batch: Batch::default(),
             sweep: Sweep { interval_ms, at_ms, queue: Vec::new() },
+            is_stopping: false,
+            end: None,
         }
     }
 
@@ -176,43 +191,31 @@ impl Shard {
         }
     }
 
-    /// Serves the mailbox until it closes or says so.
-    pub async fn run(mut self, mut mailbox: mpsc::Receiver<Message>, mut stopping: watch::Receiver<bool>) {
-        let mut inbox = Vec::new();
-        loop {
-            let wake = sleep(self.until_wake());
-            tokio::select! {
-                biased;
-                received = mailbox.recv_many(&mut inbox, DRAIN_MAX) => if received == 0 { break },
-                // The coordinator is gone when this channel closes, and the mailbox with it.
-                Ok(()) = stopping.changed() => {}
-                () = wake => {}
-            }
-            // One time for the whole round, taken before it: a heartbeat that waited here is seen before its session
-            // is found to have expired.
-            let now = self.now();
-            if self.machine.as_ref().is_some_and(Machine::is_empty) {
-                self.sweep.at_ms = now.monotonic_ms.saturating_add(self.sweep.interval_ms);
-            }
-            let mut goes_on = true;
-            for message in inbox.drain(..) {
-                goes_on &= self.handle(message, now).await;
-            }
-            self.tick(now).await;
-            self.flush().await;
-            if *stopping.borrow() || !goes_on {
-                self.refuse_waiting();
-            }
-            if !goes_on {
-                break;
-            }
+    /// Handles what is in `inbox` and what time has brought, and stores what came of it in one append. False when the
+    /// shard has ended.
+    pub async fn round(&mut self, inbox: &mut Vec<Message>) -> bool {
+        // One time for the whole round, taken before it: a heartbeat that waited here is seen before its session is found
+        // to have expired.
+        let now = self.now();
+        if self.machine.as_ref().is_some_and(Machine::is_empty) {
+            self.sweep.at_ms = now.monotonic_ms.saturating_add(self.sweep.interval_ms);
         }
-        self.gate.set_open(false);
-        debug!(shard = self.index, "shard ends");
+        for message in inbox.drain(..) {
+            self.handle(message, now).await;
+        }
+        self.tick(now).await;
+        self.flush().await;
+        if self.is_stopping {
+            self.refuse_waiting();
+        }
+        !self.has_ended()
     }
 
-    /// False when the shard shall end.
-    async fn handle(&mut self, message: Message, now: Now) -> bool {
+    pub fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    async fn handle(&mut self, message: Message, now: Now) {
         match message {
             Message::Ask { ask: Ask::Request(request), answer } => self.request(request, answer, now).await,
             Message::Ask { ask: Ask::FetchOffsets(request), answer } => {
@@ -232,9 +235,12 @@ impl Shard {
                 // The caller may have gone.
                 let _ = done.send(forgotten);
             }
-            Message::Shutdown => return false,
+            Message::BeginShutdown => self.is_stopping = true,
+            Message::Shutdown(end) => {
+                self.is_stopping = true;
+                self.end = Some(end);
+            }
         }
-        true
     }
 
     async fn request(&mut self, request: Request, answer: Answer, now: Now) {
@@ -487,17 +493,14 @@ impl Shard {
         }
     }
 
-    /// How long nothing need happen; none: until a message comes.
-    fn until_wake(&self) -> Option<Duration> {
-        let at_ms = match &self.machine {
-            None => Some(self.rebuild.at_ms),
-            Some(_) if !self.sweep.queue.is_empty() => Some(0),
-            Some(machine) if machine.is_empty() => None,
-            Some(machine) => {
-                Some(machine.next_timer_ms().map_or(self.sweep.at_ms, |timer_ms| timer_ms.min(self.sweep.at_ms)))
-            }
-        };
-        at_ms.map(|at_ms| Duration::from_millis(at_ms.saturating_sub(self.now().monotonic_ms)))
+    /// When time alone has something to do for the shard; [`NEVER_MS`] when it has not.
+    pub fn wake_at_ms(&self) -> u64 {
+        match &self.machine {
+            None => self.rebuild.at_ms,
+            Some(_) if !self.sweep.queue.is_empty() => 0,
+            Some(machine) if machine.is_empty() => NEVER_MS,
+            Some(machine) => machine.next_timer_ms().unwrap_or(NEVER_MS).min(self.sweep.at_ms),
+        }
     }
 
     fn now(&self) -> Now {
@@ -520,27 +523,16 @@ fn keep_last_states(records: &mut Vec<CoordinatorRecord>) {
     records.reverse();
 }
 
-/// Answers with an error; true, because the shard goes on.
-fn refuse(answer: Answer, error: GroupError) -> bool {
+fn refuse(answer: Answer, error: GroupError) {
     answer.send(Err(error));
-    true
 }
 
 fn now(clock: &dyn Clock) -> Now {
-    let monotonic_ms = u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX);
-    Now { wall_ms: clock.wall_ms(), monotonic_ms }
+    Now { wall_ms: clock.wall_ms(), monotonic_ms: monotonic_ms(clock) }
 }
 
-async fn sleep(duration: Option<Duration>) {
-    match duration {
-        Some(duration) if duration.is_zero() => {}
-        Some(duration) => tokio::time::sleep(duration).await,
-        None => pending().await,
-    }
-}
-
-/// Messages taken from the mailbox at once: all that it can hold, so that no heartbeat is left behind a timer.
-const DRAIN_MAX: usize = super::MAILBOX_SIZE_MAX;
+/// No time.
+pub(super) const NEVER_MS: u64 = u64::MAX;
 
 /// Groups looked at for expired offsets between two looks into the mailbox.
 const SWEEP_GROUPS: usize = 64;

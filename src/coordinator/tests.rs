@@ -1,5 +1,7 @@
 //! The shards over a storage that can be held back and made to fail.
 
+mod mailbox;
+
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -26,6 +28,7 @@ struct FakeStorage {
     offsets: Mutex<BTreeMap<(GroupId, TopicPartition), OffsetMetadata>>,
     fails: AtomicBool,
     reload_fails: AtomicBool,
+    panics: AtomicBool,
     appends: AtomicU64,
     lists: AtomicU64,
     /// Appends wait while someone holds the gate.
@@ -51,6 +54,7 @@ impl CoordinatorStorage for FakeStorage {
             self.steps.0.acquire().await.unwrap().forget();
         }
         self.appends.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.panics.load(Ordering::SeqCst), "as the test wants it");
         if self.fails.load(Ordering::SeqCst) {
             return Err(StorageError::Full("no room".into()));
         }
@@ -301,14 +305,16 @@ async fn a_fetch_waits_for_nothing_but_changes_of_its_shard() {
     assert_eq!(deletion.await[0].1, Ok(()));
     assert_eq!(fetch_now(), Some(None));
     // A change that nobody waits for counts until it is made.
+    let held = storage.gate.0.acquire().await.unwrap();
     drop(coordinator.commit_offsets(commit("g", "", -1, 2)));
     assert_eq!(fetch_now(), None);
+    drop(held);
     assert_eq!(offset(coordinator.fetch_offsets(fetch("g")).await), Some(2));
     // One that fails, and a shard that is not there.
     storage.fails.store(true, Ordering::SeqCst);
     storage.reload_fails.store(true, Ordering::SeqCst);
     coordinator.commit_offsets(commit("g", "", -1, 3)).await.unwrap_err();
-    assert_eq!(fetch_now(), None);
+    assert_eq!(coordinator.fetch_offsets(fetch("g")).await, Err(GroupError::CoordinatorLoadInProgress));
     coordinator.shutdown().await;
     assert_eq!(coordinator.fetch_offsets(fetch("g")).await, Err(GroupError::CoordinatorNotAvailable));
 }
@@ -580,7 +586,7 @@ async fn a_full_mailbox_answers_at_once() {
     let first = coordinator.commit_offsets(commit("g", "", -1, 0));
     tokio::time::sleep(Duration::from_millis(20)).await;
     let mut waiting: Vec<_> =
-        (0..MAILBOX_SIZE_MAX).map(|i| coordinator.commit_offsets(commit("g", "", -1, i as i64))).collect();
+        (0..super::mailbox::SIZE_MAX).map(|i| coordinator.commit_offsets(commit("g", "", -1, i as i64))).collect();
     let refused = coordinator.commit_offsets(commit("g", "", -1, -1)).await;
     assert_eq!(refused, Err(GroupError::CoordinatorLoadInProgress));
     drop(held);

@@ -17,7 +17,7 @@ use tokio::{
     },
     time::Instant,
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::{
     api::{Gateway, Outcome, Reply, RequestError, Session},
@@ -53,9 +53,9 @@ enum Closed {
     Unfinished,
 }
 
-/// Serves one client until it leaves, misbehaves, idles or the gateway stops.
+/// Serves one client until it leaves, misbehaves, idles or the gateway stops; on the runtime that polls this first.
 pub(super) async fn serve(
-    mut stream: TcpStream,
+    stream: std::net::TcpStream,
     peer: SocketAddr,
     gateway: Arc<Gateway>,
     settings: Arc<NetSettings>,
@@ -63,6 +63,10 @@ pub(super) async fn serve(
     shutdown: Shutdown,
 ) {
     let _counted = Counted::new(&gateway.metrics.connections);
+    let mut stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => return warn!(%peer, %error, "cannot serve a connection"),
+    };
     let session = Arc::new(Session { peer });
     let mut connection = Connection { gateway: &gateway, session, settings: &settings, queue: VecDeque::new() };
     match connection.run(&mut stream, budget, shutdown).await {

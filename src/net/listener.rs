@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 
 use crate::{api::Gateway, config::NetSettings};
 
-use super::{budget::Budget, connection, shutdown::Shutdown};
+use super::{budget::Budget, connection, shutdown::Shutdown, threads::Threads};
 
 /// A bound socket that serves the Kafka protocol.
 pub struct Listener {
@@ -42,8 +42,9 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Serves until `shutdown` says stop, then waits for the connections, but not longer than the drain time.
-    pub async fn run(self, gateway: Arc<Gateway>, mut shutdown: Shutdown) {
+    /// Serves on `threads` until `shutdown` says stop, then waits for the connections, but not longer than the drain
+    /// time.
+    pub async fn run(self, gateway: Arc<Gateway>, threads: Arc<Threads>, mut shutdown: Shutdown) {
         let Self { socket, settings } = self;
         let slots = Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)));
         let budget = Budget::new(settings.in_flight_bytes_max, settings.read_timeout);
@@ -69,13 +70,15 @@ impl Listener {
                             continue;
                         };
                         refusing = false;
-                        prepare(&stream);
+                        let (Some(stream), Some(place)) = (released(stream), threads.place()) else { continue };
+                        let runtime = place.runtime().clone();
                         let connection =
                             connection::serve(stream, peer, Arc::clone(&gateway), Arc::clone(&settings), budget.clone(), stopped.clone());
-                        connections.spawn(async move {
+                        let connection = async move {
                             connection.await;
-                            drop(slot);
-                        });
+                            drop((slot, place));
+                        };
+                        connections.spawn_on(connection, &runtime);
                     }
                     Err(error) => {
                         // Out of descriptors, mostly: the ones in use go on, and a pause keeps this from spinning.
@@ -94,10 +97,12 @@ impl Listener {
     }
 }
 
-fn prepare(stream: &TcpStream) {
+/// Ready for the thread that will serve it.
+fn released(stream: TcpStream) -> Option<std::net::TcpStream> {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "cannot set TCP_NODELAY");
     }
+    stream.into_std().inspect_err(|error| warn!(%error, "cannot serve a connection")).ok()
 }
 
 const BACKLOG: u32 = 4096;

@@ -50,7 +50,10 @@ pub fn handle(request: Request) -> Handled {
     let may_create = body.allow_auto_topic_creation && request.broker().settings().broker.auto_create_topics;
     if !may_create || !names_unknown_topic(request.broker(), wanted.as_deref()) {
         let topics = describe(request.broker(), wanted.as_deref());
-        return request.ready(&response(request.broker(), topics, asked));
+        let partitions: usize = topics.iter().map(|topic| topic.partitions.len()).sum();
+        let encode = || request.ready(&response(request.broker(), topics, asked));
+        // What takes long must not hold up the other connections of this thread.
+        return if partitions > PARTITIONS_AT_HAND { tokio::task::block_in_place(encode) } else { encode() };
     }
     request.alone(|request| async move {
         let broker = request.broker();
@@ -185,4 +188,6 @@ fn failed(name: Option<&TopicName>, id: Uuid, error: ResponseError) -> MetadataR
         .with_topic_authorized_operations(AUTHORIZED_OPERATIONS_OMITTED)
 }
 
+/// Partitions that an answer names without leaving its thread to others meanwhile.
+const PARTITIONS_AT_HAND: usize = 500;
 const FIRST_VERSION_BY_ID: i16 = 12;

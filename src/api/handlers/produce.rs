@@ -12,6 +12,7 @@ use tracing::debug;
 use crate::{
     api::{Handled, Outcome, Request, RequestError, errors::KafkaError},
     broker::{ProduceError, Produced, TopicRef},
+    config::Durability,
     log::AppendError,
     model::batch::{Attributes, Codec},
     wire::{
@@ -30,7 +31,13 @@ pub fn handle(request: Request) -> Handled {
     let refusal = refusal(&body);
     // Kafka does not answer for topics without partitions.
     let topics = body.topics.into_iter().filter(|topic| !topic.partitions.is_empty());
-    let topics: Vec<_> = topics.map(|topic| append_topic(&request, topic, refusal)).collect();
+    let topics: Vec<_> = topics.collect();
+    let partitions: usize = topics.iter().map(|topic| topic.partitions.len()).sum();
+    let append_all = || topics.into_iter().map(|topic| append_topic(&request, topic, refusal)).collect::<Vec<_>>();
+    // What takes long must not hold up the other connections of this thread. With `sync` the flush would have to share its
+    // processor then, and takes longer.
+    let hands_over = partitions > PARTITIONS_AT_HAND && request.broker().settings().durability == Durability::Os;
+    let topics = if hands_over { tokio::task::block_in_place(append_all) } else { append_all() };
     match acks {
         0 => match first_failure(&topics) {
             None => Ok(Outcome::NoReply),
@@ -182,4 +189,6 @@ fn encode(
         .map_err(|error| RequestError::Unencodable(error.to_string()))
 }
 
+/// Partitions that one request writes to without leaving its thread to others meanwhile.
+const PARTITIONS_AT_HAND: usize = 16;
 const FIRST_VERSION_WITH_ZSTD: i16 = 7;
