@@ -9,7 +9,6 @@ mod health;
 mod list_offsets;
 mod logs;
 mod observe;
-mod pace;
 mod produce;
 mod sessions;
 mod topics;
@@ -26,7 +25,7 @@ use crate::{
     log::{PartitionLog, ProducerInfo},
     metrics::Metrics,
     model::Topics,
-    storage::{CoordinatorStorage, StorageError, Volume},
+    storage::{CoordinatorStorage, Stalls, StorageError, Volume},
 };
 
 pub use cleaner::LogCleaner;
@@ -52,7 +51,7 @@ pub struct Broker {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) advertised: HostPort,
     refusal: health::Refusal,
-    pace: pace::Pace,
+    stalls: Stalls,
     stopping: watch::Sender<bool>,
     /// A name is free only when nothing of its former topic is left: held over a deletion, and over a creation.
     topic_names: tokio::sync::Mutex<()>,
@@ -89,7 +88,7 @@ impl Broker {
             metrics: parts.metrics,
             advertised: parts.advertised,
             refusal: health::Refusal::default(),
-            pace: pace::Pace::default(),
+            stalls: Stalls::default(),
             stopping: watch::Sender::new(false),
             topic_names: tokio::sync::Mutex::default(),
             group_configs: tokio::sync::Mutex::default(),

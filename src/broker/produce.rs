@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::task::block_in_place;
 
 use crate::{
     log::{AppendError, Appended, LogError, PartitionLog},
@@ -42,9 +43,11 @@ impl Broker {
         let bytes = batch.len() as u64;
         // What takes long must not hold up the other connections of this thread; the order stays.
         let outcome = if is_laborious(&batch, &log) {
-            tokio::task::block_in_place(|| log.append(batch, LEADER_EPOCH))
+            block_in_place(|| log.append(batch, LEADER_EPOCH))
         } else {
-            self.pace.write(&*self.clock, || log.append(batch, LEADER_EPOCH))
+            let is_slow = self.stalls.is_slow(&*self.clock);
+            let append = || self.stalls.watch(&*self.clock, || log.append(batch, LEADER_EPOCH));
+            if is_slow { block_in_place(append) } else { append() }
         };
         self.note_append(log.partition(), outcome.as_ref().err());
         let appended = outcome?;

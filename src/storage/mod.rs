@@ -13,12 +13,14 @@ mod projection;
 mod records;
 mod resharding;
 pub mod segment;
+pub(crate) mod stalls;
 
 pub use self::{
     cached::CachedStorage,
     finding::{Finding, Severity},
     journaled::JournaledStorage,
     segment::{FileEntry, OpenMode, SegmentFile, SegmentStore, Volume},
+    stalls::Stalls,
 };
 
 use std::sync::Arc;

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::Durability,
-    storage::{ShardId, StorageError, disk::files::Files},
+    storage::{ShardId, Stalls, StorageError, disk::files::Files},
 };
 
 /// What the handle, its thread and a running compaction share. Locks are taken in the order of the fields.
@@ -49,6 +49,8 @@ pub(super) struct Engine {
     compacting: AtomicBool,
     stop_compaction: AtomicBool,
     compactions: AtomicU64,
+    /// Of writes on a caller's thread.
+    stalls: Stalls,
     closed: watch::Sender<Option<Result<(), StorageError>>>,
 }
 
@@ -96,6 +98,7 @@ impl Engine {
             compacting: AtomicBool::new(false),
             stop_compaction: AtomicBool::new(false),
             compactions: AtomicU64::new(0),
+            stalls: Stalls::default(),
             closed: watch::Sender::new(None),
         }
     }
@@ -122,8 +125,9 @@ impl Engine {
         queue.pending.push(pending);
         drop(queue);
         match self.options.durability {
-            Durability::Sync => _ = self.wake.notify_one(),
-            Durability::Os => self.write_here(),
+            // A caller need not wait for a slow disk: the thread can.
+            Durability::Os if !self.stalls.is_slow(&*self.clock) => self.write_here(),
+            Durability::Os | Durability::Sync => _ = self.wake.notify_one(),
         }
     }
 
@@ -136,7 +140,7 @@ impl Engine {
                 // Repairing waits for the disk: that is for the thread.
                 break;
             }
-            self.work_off(&mut writer);
+            self.stalls.watch(&*self.clock, || self.work_off(&mut writer));
             self.plan_upkeep(writer);
             if self.queue.lock().pending.is_empty() {
                 return;

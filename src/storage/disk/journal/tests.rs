@@ -760,3 +760,31 @@ proptest! {
         }
     }
 }
+
+/// A slow disk holds up the caller once; from then on the journal's own thread waits for it.
+#[test]
+fn callers_do_not_write_while_the_disk_is_slow() {
+    let dir = TempDir::new().unwrap();
+    let writers: Arc<Mutex<Vec<Option<String>>>> = Arc::default();
+    let seen = Arc::clone(&writers);
+    let hook: Hook = Arc::new(move |op, _| {
+        if op == FileOp::Write {
+            std::thread::sleep(crate::storage::stalls::STALL);
+            seen.lock().push(std::thread::current().name().map(str::to_owned));
+        }
+        Ok(())
+    });
+    let journal = open_with(dir.path(), options(Durability::Os), Some(hook)).unwrap();
+    writers.lock().clear();
+    runtime().block_on(async {
+        for i in 0..3 {
+            journal.append(SHARD, vec![set("k", i.to_string())]).await.unwrap();
+        }
+        assert_eq!(content(&journal, SHARD).await["k"], "2");
+        journal.close().await.unwrap();
+    });
+    let writers = writers.lock();
+    let by_journal = |writer: &Option<String>| writer.as_deref() == Some("journal");
+    assert!(writers.len() >= 3 && !by_journal(&writers[0]), "{writers:?}");
+    assert!(writers[1..3].iter().all(by_journal), "{writers:?}");
+}
