@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::task::block_in_place;
 
 use crate::{
+    config::StorageKind,
     log::{AppendError, Appended, LogError, PartitionLog},
     model::batch::{Attributes, Codec},
 };
@@ -42,13 +43,11 @@ impl Broker {
         let log = self.partition(topic, partition)?;
         let bytes = batch.len() as u64;
         // What takes long must not hold up the other connections of this thread; the order stays.
-        let outcome = if is_laborious(&batch, &log) {
-            block_in_place(|| log.append(batch, LEADER_EPOCH))
-        } else {
-            let is_slow = self.stalls.is_slow(&*self.clock);
-            let append = || self.stalls.watch(&*self.clock, || log.append(batch, LEADER_EPOCH));
-            if is_slow { block_in_place(append) } else { append() }
-        };
+        let takes_long = is_laborious(&batch, &log)
+            || self.settings.storage == StorageKind::Filer
+            || self.stalls.is_slow(&*self.clock);
+        let append = || self.stalls.watch(&*self.clock, || log.append(batch, LEADER_EPOCH));
+        let outcome = if takes_long { block_in_place(append) } else { append() };
         self.note_append(log.partition(), outcome.as_ref().err());
         let appended = outcome?;
         if !appended.is_duplicate {

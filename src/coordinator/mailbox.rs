@@ -1,13 +1,14 @@
 //! A shard's mailbox, and who works it off: whoever puts a request into it while nobody does.
 //!
 //! Mostly that is the one who asks. His request is stepped, stored and answered before his call returns, and no other
-//! task wakes up for it. Only where storage has to be waited for does the work go on in a task of its own; whoever asks
-//! meanwhile leaves his request and goes.
+//! task wakes up for it. Where storage has to be waited for, or there is no end to it, the work goes on in a task of its
+//! own; whoever asks meanwhile leaves his request and goes.
 
 use std::{
     future::{Future, pending},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -77,8 +78,10 @@ impl Mailbox {
         inner.waiting.push(Message::Ask { ask, answer: Answer::new(sender, change) });
         if let Some(shift) = self.begin(inner) {
             let mut work = Box::pin(shift.work());
+            // The request that panics may be another's: it is the shard that goes, and not the one who asks.
+            let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(&mut Context::from_waker(Waker::noop()))));
             // What is not done by now is polled again, by the task that it becomes.
-            if work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            if matches!(polled, Ok(Poll::Pending)) {
                 tokio::spawn(work);
             }
         }

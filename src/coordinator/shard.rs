@@ -315,7 +315,10 @@ impl Shard {
             ids.is_some_and(|ids| value.topic_id.is_nil() || ids.contains(&value.topic_id))
         };
         let group_ids: Vec<GroupId> = machine.group_ids().cloned().collect();
-        for group_id in group_ids {
+        for (index, group_id) in group_ids.into_iter().enumerate() {
+            if index % GROUPS_IN_A_ROW == GROUPS_IN_A_ROW - 1 {
+                tokio::task::yield_now().await;
+            }
             let offsets = self.storage.fetch_all(&group_id).await.map_err(|error| {
                 warn!(shard = self.index, group = %group_id, %error, "cannot read offsets of deleted topics");
                 GroupError::CoordinatorNotAvailable
@@ -363,7 +366,7 @@ impl Shard {
             return;
         }
         self.flush().await;
-        let rest = self.sweep.queue.len().saturating_sub(SWEEP_GROUPS);
+        let rest = self.sweep.queue.len().saturating_sub(GROUPS_IN_A_ROW);
         for group_id in self.sweep.queue.split_off(rest) {
             match self.storage.fetch_all(&group_id).await {
                 Ok(offsets) => {
@@ -534,8 +537,8 @@ fn now(clock: &dyn Clock) -> Now {
 /// No time.
 pub(super) const NEVER_MS: u64 = u64::MAX;
 
-/// Groups looked at for expired offsets between two looks into the mailbox.
-const SWEEP_GROUPS: usize = 64;
+/// Groups looked at, for offsets that have expired or lost their topic, before others have the thread.
+const GROUPS_IN_A_ROW: usize = 64;
 
 /// First pause before groups are read again when appends or reads go on failing; doubles to 3.2 s.
 const REBUILD_DELAY_MS: u64 = 100;

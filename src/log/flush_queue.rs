@@ -13,7 +13,6 @@ use std::{
 };
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::runtime::Handle;
 
 use super::{context::LogContext, files::log_name, flush::TailFlush, partition::PartitionLog};
 use crate::storage::{SegmentStore, StorageError, segment::Tail};
@@ -51,9 +50,9 @@ fn hire(context: &Arc<LogContext>, mut queue: MutexGuard<'_, Queue>, wanted: usi
     drop(queue);
     for _ in 0..hired {
         let context = Arc::clone(context);
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || work(&context))),
-            Err(_) => work(&context),
+        match context.runtime.clone() {
+            Some(runtime) => drop(runtime.spawn_blocking(move || work(&context))),
+            None => work(&context),
         }
     }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// Runtimes of one thread each. They end when this is dropped, and what runs on them then.
+/// Runtimes of one thread each. Once this is dropped they end, and with them what runs on them, soon after.
 pub struct Threads {
     threads: Vec<Thread>,
 }

@@ -16,6 +16,11 @@ use crate::{
 use super::{domain_name, text, topic_name};
 
 pub fn handle(request: Request) -> Handled {
+    // It asks the file system, which may have to wait for the disk.
+    tokio::task::block_in_place(|| describe(&request))
+}
+
+fn describe(request: &Request) -> Handled {
     let body: DescribeLogDirsRequest = request.decode()?;
     let wanted: Option<HashMap<TopicName, HashSet<i32>>> = body.topics.map(|topics| {
         topics.into_iter().map(|topic| (domain_name(&topic.topic), topic.partitions.into_iter().collect())).collect()

@@ -34,10 +34,13 @@ pub fn handle(request: Request) -> Handled {
     let topics: Vec<_> = topics.collect();
     let partitions: usize = topics.iter().map(|topic| topic.partitions.len()).sum();
     let append_all = || topics.into_iter().map(|topic| append_topic(&request, topic, refusal)).collect::<Vec<_>>();
-    // What takes long must not hold up the other connections of this thread. With `sync` the flush would have to share its
-    // processor then, and takes longer.
-    let hands_over = partitions > PARTITIONS_AT_HAND && request.broker().settings().durability == Durability::Os;
-    let topics = if hands_over { tokio::task::block_in_place(append_all) } else { append_all() };
+    let at_hand = match request.broker().settings().durability {
+        Durability::Os => PARTITIONS_AT_HAND,
+        // The flush would have to share its processor, and all of it takes longer then.
+        Durability::Sync => PARTITIONS_AT_HAND_WITH_SYNC,
+    };
+    // What takes long must not hold up the other connections of this thread.
+    let topics = if partitions > at_hand { tokio::task::block_in_place(append_all) } else { append_all() };
     match acks {
         0 => match first_failure(&topics) {
             None => Ok(Outcome::NoReply),
@@ -191,4 +194,5 @@ fn encode(
 
 /// Partitions that one request writes to without leaving its thread to others meanwhile.
 const PARTITIONS_AT_HAND: usize = 16;
+const PARTITIONS_AT_HAND_WITH_SYNC: usize = 128;
 const FIRST_VERSION_WITH_ZSTD: i16 = 7;

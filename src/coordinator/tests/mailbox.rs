@@ -53,8 +53,13 @@ async fn a_shard_that_panicked_is_gone_and_nobody_waits_for_it() {
     assert_eq!(second.await, Err(GroupError::NotCoordinator));
     let late = coordinator.commit_offsets(commit("g", "", -1, 3)).now_or_never();
     assert_eq!(late, Some(Err(GroupError::CoordinatorNotAvailable)));
+    // The same within the call of one who asks.
+    let mut elsewhere = (0..100).map(|i| format!("g{i}")).filter(|id| shard_of(id, 4) != shard_of("g", 4));
+    let other = elsewhere.next().unwrap();
+    let within = coordinator.commit_offsets(commit(&other, "", -1, 1)).now_or_never();
+    assert_eq!(within, Some(Err(GroupError::NotCoordinator)));
     storage.panics.store(false, Ordering::SeqCst);
-    let others = (0..100).map(|i| format!("g{i}")).find(|id| shard_of(id, 4) != shard_of("g", 4)).unwrap();
+    let others = elsewhere.find(|id| shard_of(id, 4) != shard_of(&other, 4)).unwrap();
     coordinator.commit_offsets(commit(&others, "", -1, 1)).await.unwrap();
     tokio::time::timeout(Duration::from_secs(10), coordinator.shutdown()).await.unwrap();
 }

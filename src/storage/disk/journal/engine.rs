@@ -380,6 +380,10 @@ impl Engine {
             let (active, end) = writer.acknowledged();
             let set = self.set.lock().clone();
             drop(writer);
+            // Who found the writer taken meanwhile relies on somebody to look.
+            if !self.queue.lock().pending.is_empty() {
+                self.wake.notify_one();
+            }
             _ = take(ReadStep::Begin);
             let mut visit = |frame: &Frame<'_>| if wanted(frame.shard) { take(ReadStep::Frame(frame)) } else { Ok(()) };
             let read = set.visit(&mut visit).and_then(|mut next_sequence| {
