@@ -133,8 +133,8 @@ has no default.
 
 Times and sizes are whole numbers in the unit that the name ends with, as in Kafka. Where a default differs from
 Kafka's, either Kafka has no limit and Tidegate has one (`max.connections`, `group.max.size`,
-`queued.max.request.bytes`), or the default is that of the configuration Kafka ships
-(`group.initial.rebalance.delay.ms`).
+`queued.max.request.bytes`), or it follows the machine (`num.network.threads`), or the default is
+that of the configuration Kafka ships (`group.initial.rebalance.delay.ms`).
 ";
 
 const TOPICS_INTRO: &str = "
