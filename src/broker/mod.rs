@@ -73,6 +73,12 @@ pub struct BrokerParts {
     pub advertised: HostPort,
 }
 
+/// Does `work` in place. What takes long gives its thread away meanwhile, so that it does not hold up the other
+/// connections of the thread.
+pub fn in_place<T>(takes_long: bool, work: impl FnOnce() -> T) -> T {
+    if takes_long { tokio::task::block_in_place(work) } else { work() }
+}
+
 impl Broker {
     pub fn new(parts: BrokerParts) -> Self {
         let sessions = Sessions::new(parts.settings.fetch.sessions_max, Arc::clone(&parts.clock));

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::task::block_in_place;
 
 use crate::{
     config::StorageKind,
@@ -11,7 +10,7 @@ use crate::{
     model::batch::{Attributes, Codec},
 };
 
-use super::{Broker, PartitionError, TopicRef};
+use super::{Broker, PartitionError, TopicRef, in_place};
 
 /// Why a batch was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +41,11 @@ impl Broker {
     pub fn append(&self, topic: &TopicRef, partition: i32, batch: Bytes) -> Result<Produced, ProduceError> {
         let log = self.partition(topic, partition)?;
         let bytes = batch.len() as u64;
-        // What takes long must not hold up the other connections of this thread; the order stays.
         let takes_long = is_laborious(&batch, &log)
             || self.settings.storage == StorageKind::Filer
             || self.stalls.is_slow(&*self.clock);
         let append = || self.stalls.watch(&*self.clock, || log.append(batch, LEADER_EPOCH));
-        let outcome = if takes_long { block_in_place(append) } else { append() };
+        let outcome = in_place(takes_long, append);
         self.note_append(log.partition(), outcome.as_ref().err());
         let appended = outcome?;
         if !appended.is_duplicate {

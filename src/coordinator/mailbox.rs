@@ -34,8 +34,6 @@ pub(super) struct Mailbox {
 struct Inner {
     waiting: Vec<Message>,
     shard: Seat,
-    /// When the shard wants to be woken, as of when it was last seen.
-    wake_at_ms: u64,
     /// When the timekeeper wakes up by itself.
     alarm_at_ms: u64,
 }
@@ -57,9 +55,7 @@ enum Seat {
 
 impl Mailbox {
     pub fn new(shard: Shard, gate: Arc<Gate>, clock: Arc<dyn Clock>) -> Self {
-        let wake_at_ms = shard.wake_at_ms();
-        let shard = Seat::Idle(Box::new(shard));
-        let inner = Inner { waiting: Vec::new(), shard, wake_at_ms, alarm_at_ms: NEVER_MS };
+        let inner = Inner { waiting: Vec::new(), shard: Seat::Idle(Box::new(shard)), alarm_at_ms: NEVER_MS };
         Self { inner: Mutex::new(inner), gate, clock, alarm: Notify::new() }
     }
 
@@ -88,16 +84,14 @@ impl Mailbox {
         Ok(receiver)
     }
 
-    /// Puts in what need not be answered before the call returns, however many wait; false when the shard is gone.
-    pub fn tell(&self, message: Message) -> bool {
+    /// Puts in what need not be answered before the call returns, however many wait. A shard that is gone needs no word.
+    pub fn tell(&self, message: Message) {
         let mut inner = self.inner.lock();
-        if matches!(inner.shard, Seat::Gone) {
-            return false;
+        if !matches!(inner.shard, Seat::Gone) {
+            inner.waiting.push(message);
+            drop(inner);
+            self.alarm.notify_one();
         }
-        inner.waiting.push(message);
-        drop(inner);
-        self.alarm.notify_one();
-        true
     }
 
     /// Does what time alone brings, and what was told; until the shard is gone.
@@ -123,12 +117,12 @@ impl Mailbox {
 
     fn due(self: &Arc<Self>, now_ms: u64) -> Due {
         let mut inner = self.inner.lock();
-        inner.alarm_at_ms = match inner.shard {
+        inner.alarm_at_ms = match &inner.shard {
             Seat::Gone => return Due::NeverAgain,
             // Who has it looks at the time as well, and says when the next alarm is due.
             Seat::AtWork => NEVER_MS,
-            Seat::Idle(_) if inner.wake_at_ms <= now_ms || !inner.waiting.is_empty() => now_ms,
-            Seat::Idle(_) => inner.wake_at_ms,
+            Seat::Idle(_) if !inner.waiting.is_empty() => now_ms,
+            Seat::Idle(shard) => shard.wake_at_ms(),
         };
         let alarm_at_ms = inner.alarm_at_ms;
         match (alarm_at_ms <= now_ms).then(|| self.begin(inner)).flatten() {
@@ -190,7 +184,6 @@ impl Shift {
             return false;
         }
         inner.shard = Seat::Idle(shard);
-        inner.wake_at_ms = wake_at_ms;
         let sooner = wake_at_ms < inner.alarm_at_ms;
         drop(inner);
         if sooner {

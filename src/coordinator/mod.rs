@@ -17,7 +17,7 @@ mod tests;
 
 use std::{collections::HashMap, future::Future, sync::Arc};
 
-use futures_util::future::{Either, join_all, ready};
+use futures_util::future::{Either, JoinAll, join_all, ready};
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -47,8 +47,8 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Restores every group from `storage` and has the current tokio runtime keep the time of the shards. `configs` are what groups
-    /// have of their own.
+    /// Restores every group from `storage` and has the current tokio runtime keep the time of the shards. `configs` are
+    /// what groups have of their own.
     pub async fn open(
         storage: Arc<dyn CoordinatorStorage>,
         settings: &GroupSettings,
@@ -280,13 +280,7 @@ impl Coordinator {
         topics: Vec<(TopicName, TopicId)>,
     ) -> impl Future<Output = Result<(), GroupError>> + Send + 'static + use<> {
         let topics: Arc<[(TopicName, TopicId)]> = topics.into();
-        let tell = |shard: &Arc<Mailbox>| {
-            let (sender, receiver) = oneshot::channel();
-            // Of a shard that is gone the sender goes as well.
-            shard.tell(Message::TopicsDeleted { topics: Arc::clone(&topics), done: sender });
-            receiver
-        };
-        let done = join_all(self.shards.iter().map(tell).collect::<Vec<_>>());
+        let done = self.tell_all(|done| Message::TopicsDeleted { topics: Arc::clone(&topics), done });
         async move {
             for result in done.await {
                 result.unwrap_or(Err(GroupError::NotCoordinator))?;
@@ -318,28 +312,29 @@ impl Coordinator {
     /// Answers joins and syncs that wait with NOT_COORDINATOR, now and from now on, so that connections can drain.
     /// Everything else goes on until [`shutdown`](Self::shutdown).
     pub fn begin_shutdown(&self) {
-        for shard in &self.shards {
-            // A shard that is gone needs no word.
-            shard.tell(Message::BeginShutdown);
-        }
+        self.shards.iter().for_each(|shard| shard.tell(Message::BeginShutdown));
     }
 
     /// Finishes what is in the mailboxes, answers what waits with NOT_COORDINATOR and ends the shards. Later requests
     /// get COORDINATOR_NOT_AVAILABLE.
     pub async fn shutdown(&self) {
-        let tell = |shard: &Arc<Mailbox>| {
-            let (end, ended) = oneshot::channel();
-            shard.tell(Message::Shutdown(end));
-            ended
-        };
         // Each says so by letting go of its end of the channel.
-        join_all(self.shards.iter().map(tell).collect::<Vec<_>>()).await;
+        self.tell_all(Message::Shutdown).await;
         let timekeepers = std::mem::take(&mut *self.timekeepers.lock());
         for ended in join_all(timekeepers).await {
             if let Err(error) = ended {
                 tracing::error!(%error, "the timekeeper of a coordinator shard ended abnormally");
             }
         }
+    }
+
+    /// Tells every shard something, and hears from each; nothing from one that is gone.
+    fn tell_all<T>(&self, message: impl Fn(oneshot::Sender<T>) -> Message) -> JoinAll<oneshot::Receiver<T>> {
+        join_all(self.shards.iter().map(|shard| {
+            let (sender, receiver) = oneshot::channel();
+            shard.tell(message(sender));
+            receiver
+        }))
     }
 
     fn shard_of(&self, group_id: &str) -> Option<&Arc<Mailbox>> {

@@ -220,10 +220,10 @@ impl Shard {
             Message::Ask { ask: Ask::Request(request), answer } => self.request(request, answer, now).await,
             Message::Ask { ask: Ask::FetchOffsets(request), answer } => {
                 let Some(machine) = &self.machine else {
-                    return refuse(answer, GroupError::CoordinatorLoadInProgress);
+                    return answer.send(Err(GroupError::CoordinatorLoadInProgress));
                 };
                 if let Err(error) = machine.validate_fetch(&request) {
-                    return refuse(answer, error);
+                    return answer.send(Err(error));
                 }
                 self.batch.read.insert(Arc::clone(&request.group_id));
                 self.batch.reads.push((request, answer));
@@ -297,7 +297,7 @@ impl Shard {
             }
             Err(error) => {
                 warn!(shard = self.index, group = %group_id, %error, "cannot read the offsets of a group to delete");
-                refuse(answer, GroupError::CoordinatorNotAvailable);
+                answer.send(Err(GroupError::CoordinatorNotAvailable));
             }
         }
     }
@@ -423,7 +423,7 @@ impl Shard {
                 }
                 for (_, answer) in reads {
                     // Consumers before 3.9 give up on COORDINATOR_NOT_AVAILABLE in an OffsetFetch.
-                    refuse(answer, GroupError::NotCoordinator);
+                    answer.send(Err(GroupError::NotCoordinator));
                 }
                 return self.begin_anew().await;
             }
@@ -492,7 +492,7 @@ impl Shard {
     /// Sends joins and syncs that wait for the rest of their group elsewhere.
     fn refuse_waiting(&mut self) {
         for (_, answer) in self.waiting.drain() {
-            refuse(answer, GroupError::NotCoordinator);
+            answer.send(Err(GroupError::NotCoordinator));
         }
     }
 
@@ -524,10 +524,6 @@ fn keep_last_states(records: &mut Vec<CoordinatorRecord>) {
         CoordinatorRecord::Offset { .. } => true,
     });
     records.reverse();
-}
-
-fn refuse(answer: Answer, error: GroupError) {
-    answer.send(Err(error));
 }
 
 fn now(clock: &dyn Clock) -> Now {

@@ -167,10 +167,9 @@ impl Connection<'_> {
         let Frame { bytes, charge } = frame;
         // Only records live on in what a Produce leaves behind; everything else is decoded, and may wait for long.
         let keeps = bytes.starts_with(&(ApiKey::Produce as i16).to_be_bytes());
-        // What is decoded of a large one takes many times its room, and stays until it is answered.
+        // What is decoded of a large one takes long and many times its room, and stays until it is answered.
         let is_large = !keeps && bytes.len() > PIPELINED_BYTES_MAX;
         let dispatch = || crate::api::dispatch(self.gateway, &self.session, bytes);
-        // And takes long, which must not hold up the other connections of this thread.
         let outcome = if is_large { block_in_place(dispatch) } else { dispatch() }?;
         let charge = if keeps { charge } else { Charge::default() };
         let (reply, alone) = match outcome {

@@ -70,15 +70,14 @@ impl Listener {
                             continue;
                         };
                         refusing = false;
-                        let (Some(stream), Some(place)) = (released(stream), threads.place()) else { continue };
-                        let runtime = place.runtime().clone();
+                        let (Some(stream), Some((runtime, place))) = (released(stream), threads.place()) else { continue };
                         let connection =
                             connection::serve(stream, peer, Arc::clone(&gateway), Arc::clone(&settings), budget.clone(), stopped.clone());
                         let connection = async move {
                             connection.await;
                             drop((slot, place));
                         };
-                        connections.spawn_on(connection, &runtime);
+                        connections.spawn_on(connection, runtime);
                     }
                     Err(error) => {
                         // Out of descriptors, mostly: the ones in use go on, and a pause keeps this from spinning.

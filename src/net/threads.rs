@@ -4,13 +4,7 @@
 //! is the one that reads, answers and sends, and no other is woken for it
 //! (docs/decisions/0014-a-connection-stays-on-one-thread.md).
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{io, sync::Arc};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -20,16 +14,13 @@ pub struct Threads {
 }
 
 struct Thread {
-    /// None only while it is dropped.
-    runtime: Option<Runtime>,
-    connections: Arc<AtomicUsize>,
+    runtime: Runtime,
+    /// Each of its connections has one more of it.
+    place: Place,
 }
 
-/// Where one connection runs, and counts until this is dropped.
-pub(super) struct Place {
-    runtime: Handle,
-    connections: Arc<AtomicUsize>,
-}
+/// Counts one connection until this is dropped.
+pub(super) type Place = Arc<()>;
 
 impl Threads {
     /// Starts `count` threads, at least one.
@@ -39,11 +30,15 @@ impl Threads {
     }
 
     /// A place on the thread with the fewest connections; none only while there are no threads.
-    pub(super) fn place(&self) -> Option<Place> {
-        let fewest = self.threads.iter().min_by_key(|thread| thread.connections.load(Ordering::Relaxed))?;
-        let runtime = fewest.runtime.as_ref()?.handle().clone();
-        fewest.connections.fetch_add(1, Ordering::Relaxed);
-        Some(Place { runtime, connections: Arc::clone(&fewest.connections) })
+    pub(super) fn place(&self) -> Option<(&Handle, Place)> {
+        let fewest = self.threads.iter().min_by_key(|thread| thread.connections())?;
+        Some((fewest.runtime.handle(), Arc::clone(&fewest.place)))
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.threads.drain(..).for_each(|thread| thread.runtime.shutdown_background());
     }
 }
 
@@ -51,27 +46,11 @@ impl Thread {
     fn start() -> io::Result<Self> {
         // Not a current-thread runtime: only in this kind may what takes long have its thread for a while.
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("network").enable_all().build()?;
-        Ok(Self { runtime: Some(runtime), connections: Arc::default() })
+        Ok(Self { runtime, place: Place::default() })
     }
-}
 
-impl Drop for Thread {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-impl Place {
-    pub fn runtime(&self) -> &Handle {
-        &self.runtime
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
+    fn connections(&self) -> usize {
+        Arc::strong_count(&self.place) - 1
     }
 }
 
@@ -82,8 +61,7 @@ mod tests {
     #[test]
     fn connections_go_where_the_fewest_are() {
         let threads = Threads::start(2).unwrap();
-        let counts =
-            || threads.threads.iter().map(|thread| thread.connections.load(Ordering::Relaxed)).collect::<Vec<_>>();
+        let counts = || threads.threads.iter().map(Thread::connections).collect::<Vec<_>>();
         let mut places: Vec<_> = (0..5).map(|_| threads.place().unwrap()).collect();
         assert_eq!(counts(), [3, 2]);
         // Those of the first thread leave.

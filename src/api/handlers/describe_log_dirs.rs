@@ -9,7 +9,7 @@ use kafka_protocol::messages::{
 
 use crate::{
     api::{Handled, Request},
-    broker::LogDirPartition,
+    broker::{LogDirPartition, in_place},
     model::TopicName,
 };
 
@@ -17,7 +17,7 @@ use super::{domain_name, text, topic_name};
 
 pub fn handle(request: Request) -> Handled {
     // It asks the file system, which may have to wait for the disk.
-    tokio::task::block_in_place(|| describe(&request))
+    in_place(true, || describe(&request))
 }
 
 fn describe(request: &Request) -> Handled {

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     api::{Handled, Request, errors::KafkaError},
-    broker::{Broker, LEADER_EPOCH},
+    broker::{Broker, LEADER_EPOCH, in_place},
     catalog::{CatalogError, Topic},
     model::{TopicName, validate_topic_name},
 };
@@ -52,8 +52,7 @@ pub fn handle(request: Request) -> Handled {
         let topics = describe(request.broker(), wanted.as_deref());
         let partitions: usize = topics.iter().map(|topic| topic.partitions.len()).sum();
         let encode = || request.ready(&response(request.broker(), topics, asked));
-        // What takes long must not hold up the other connections of this thread.
-        return if partitions > PARTITIONS_AT_HAND { tokio::task::block_in_place(encode) } else { encode() };
+        return in_place(partitions > PARTITIONS_AT_HAND, encode);
     }
     request.alone(|request| async move {
         let broker = request.broker();

@@ -11,7 +11,7 @@ use tracing::debug;
 
 use crate::{
     api::{Handled, Outcome, Request, RequestError, errors::KafkaError},
-    broker::{ProduceError, Produced, TopicRef},
+    broker::{ProduceError, Produced, TopicRef, in_place},
     config::Durability,
     log::AppendError,
     model::batch::{Attributes, Codec},
@@ -30,8 +30,7 @@ pub fn handle(request: Request) -> Handled {
     let acks = body.acks;
     let refusal = refusal(&body);
     // Kafka does not answer for topics without partitions.
-    let topics = body.topics.into_iter().filter(|topic| !topic.partitions.is_empty());
-    let topics: Vec<_> = topics.collect();
+    let topics: Vec<_> = body.topics.into_iter().filter(|topic| !topic.partitions.is_empty()).collect();
     let partitions: usize = topics.iter().map(|topic| topic.partitions.len()).sum();
     let append_all = || topics.into_iter().map(|topic| append_topic(&request, topic, refusal)).collect::<Vec<_>>();
     let at_hand = match request.broker().settings().durability {
@@ -39,8 +38,7 @@ pub fn handle(request: Request) -> Handled {
         // The flush would have to share its processor, and all of it takes longer then.
         Durability::Sync => PARTITIONS_AT_HAND_WITH_SYNC,
     };
-    // What takes long must not hold up the other connections of this thread.
-    let topics = if partitions > at_hand { tokio::task::block_in_place(append_all) } else { append_all() };
+    let topics = in_place(partitions > at_hand, append_all);
     match acks {
         0 => match first_failure(&topics) {
             None => Ok(Outcome::NoReply),
