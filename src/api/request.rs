@@ -13,7 +13,7 @@ use crate::{
     broker::Broker,
     metrics::{Metrics, RequestTimer},
     wire::{
-        codec::{self, DecodeError},
+        codec::{self, DecodeError, EncodeError},
         frame::ResponseFrame,
     },
 };
@@ -69,7 +69,7 @@ pub enum RequestError {
     #[error("a produce without acknowledgement failed: {0}")]
     UnacknowledgedFailure(String),
     #[error("the reply cannot be encoded: {0}")]
-    Unencodable(String),
+    Unencodable(#[from] EncodeError),
     #[error("the request was answered already")]
     NoReply,
 }
@@ -107,8 +107,7 @@ impl Request {
 
     /// Encodes `response` behind the header that belongs to this request.
     pub fn encode<T: Encodable>(&self, response: &T) -> Result<ResponseFrame, RequestError> {
-        codec::encode_response(self.api_key, self.version, self.correlation_id, response)
-            .map_err(|error| RequestError::Unencodable(error.to_string()))
+        Ok(codec::encode_response(self.api_key, self.version, self.correlation_id, response)?)
     }
 
     pub fn ready<T: Encodable>(&self, response: &T) -> Handled {

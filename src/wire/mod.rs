@@ -18,6 +18,8 @@ pub mod guard;
 pub mod header;
 /// OffsetCommit v0–1 and OffsetFetch v0, which left Kafka's schemas.
 pub mod legacy;
+/// Metadata by hand: the response.
+pub mod metadata;
 /// Produce by hand: request v3–13 with the records as slices of the frame, response.
 pub mod produce;
 /// Topics by name or by id, as the version of a request says.

@@ -127,9 +127,7 @@ fn answer(partition: i32, isolation: Isolation, fetched: FetchedPartition) -> Fe
 }
 
 fn encode(request: &Request, response: FetchResponse) -> Result<ResponseFrame, RequestError> {
-    response
-        .encode(request.version, request.correlation_id)
-        .map_err(|error| RequestError::Unencodable(error.to_string()))
+    Ok(response.encode(request.version, request.correlation_id)?)
 }
 
 fn topic_key(topic: TopicRef) -> TopicKey {

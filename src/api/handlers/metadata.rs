@@ -8,27 +8,27 @@ use std::{collections::HashSet, sync::Arc};
 
 use kafka_protocol::{
     ResponseError,
-    messages::{
-        BrokerId, MetadataRequest, MetadataResponse,
-        metadata_request::MetadataRequestTopic,
-        metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
-    },
+    messages::{MetadataRequest, metadata_request::MetadataRequestTopic},
 };
 use uuid::Uuid;
 
 use crate::{
-    api::{Handled, Request, errors::KafkaError},
+    api::{Handled, Outcome, Request, RequestError, errors::KafkaError},
     broker::{Broker, LEADER_EPOCH, in_place},
     catalog::{CatalogError, Topic},
     model::{TopicName, validate_topic_name},
+    wire::{
+        frame::ResponseFrame,
+        metadata::{MetadataNode, MetadataResponse, MetadataTopic},
+    },
 };
 
 use super::{
-    AUTHORIZED_CLUSTER_OPERATIONS, AUTHORIZED_OPERATIONS_OMITTED, AUTHORIZED_TOPIC_OPERATIONS, broker_ids, domain_name,
-    operations_if, text, topic_name, why_unknown,
+    AUTHORIZED_CLUSTER_OPERATIONS, AUTHORIZED_OPERATIONS_OMITTED, AUTHORIZED_TOPIC_OPERATIONS, domain_name,
+    operations_if, why_unknown,
 };
 
-pub fn handle(request: Request) -> Handled {
+pub fn handle(mut request: Request) -> Handled {
     let body: MetadataRequest = request.decode()?;
     let asked = Asked {
         topic_operations: operations_if(body.include_topic_authorized_operations, AUTHORIZED_TOPIC_OPERATIONS),
@@ -45,20 +45,19 @@ pub fn handle(request: Request) -> Handled {
             let name = topic.name.as_ref().map_or_else(|| "".into(), domain_name);
             failed(Some(&name), Uuid::nil(), ResponseError::InvalidRequest)
         });
-        return request.ready(&response(request.broker(), refused.collect(), asked));
+        return respond(&request, refused.collect(), asked).map(Outcome::Ready);
     }
     let may_create = body.allow_auto_topic_creation && request.broker().settings().broker.auto_create_topics;
     if !may_create || !names_unknown_topic(request.broker(), wanted.as_deref()) {
         let topics = describe(request.broker(), wanted.as_deref());
-        let partitions: usize = topics.iter().map(|topic| topic.partitions.len()).sum();
-        let encode = || request.ready(&response(request.broker(), topics, asked));
-        return in_place(partitions > PARTITIONS_AT_HAND, encode);
+        let partitions: i64 = topics.iter().map(|topic| i64::from(topic.partitions)).sum();
+        return in_place(partitions > PARTITIONS_AT_HAND, || respond(&request, topics, asked)).map(Outcome::Ready);
     }
-    request.alone(|request| async move {
-        let broker = request.broker();
-        let topics = create_and_describe(broker, wanted.unwrap_or_default()).await;
-        response(broker, topics, asked)
-    })
+    request.release_frame();
+    Ok(Outcome::Alone(Box::pin(async move {
+        let topics = create_and_describe(request.broker(), wanted.unwrap_or_default()).await;
+        respond(&request, topics, asked)
+    })))
 }
 
 /// What the response says of operations.
@@ -93,28 +92,27 @@ fn asked_name(wanted: &MetadataRequestTopic) -> Option<&kafka_protocol::messages
     wanted.name.as_ref().filter(|_| wanted.topic_id.is_nil())
 }
 
-fn describe(broker: &Broker, wanted: Option<&[MetadataRequestTopic]>) -> Vec<MetadataResponseTopic> {
+fn describe(broker: &Broker, wanted: Option<&[MetadataRequestTopic]>) -> Vec<MetadataTopic> {
     let snapshot = broker.topics();
-    let node = broker.node_id();
     let Some(wanted) = wanted else {
-        return snapshot.topics().map(|topic| described(topic, node)).collect();
+        return snapshot.topics().map(|topic| described(topic)).collect();
     };
     wanted
         .iter()
         .map(|wanted| match asked_name(wanted) {
             Some(name) => match snapshot.topic(name) {
-                Some(topic) => described(topic, node),
+                Some(topic) => described(topic),
                 None => unknown_name(&domain_name(name)),
             },
             None => match snapshot.topic_by_id(wanted.topic_id) {
-                Some(topic) => described(topic, node),
+                Some(topic) => described(topic),
                 None => failed(None, wanted.topic_id, ResponseError::UnknownTopicId),
             },
         })
         .collect()
 }
 
-async fn create_and_describe(broker: &Broker, wanted: Vec<MetadataRequestTopic>) -> Vec<MetadataResponseTopic> {
+async fn create_and_describe(broker: &Broker, wanted: Vec<MetadataRequestTopic>) -> Vec<MetadataTopic> {
     let missing: HashSet<TopicName> = {
         let snapshot = broker.topics();
         wanted
@@ -139,54 +137,51 @@ async fn create_and_describe(broker: &Broker, wanted: Vec<MetadataRequestTopic>)
     topics
 }
 
-fn response(broker: &Broker, mut topics: Vec<MetadataResponseTopic>, asked: Asked) -> MetadataResponse {
+fn respond(request: &Request, mut topics: Vec<MetadataTopic>, asked: Asked) -> Result<ResponseFrame, RequestError> {
     for topic in topics.iter_mut().filter(|topic| topic.error_code == 0) {
-        topic.topic_authorized_operations = asked.topic_operations;
+        topic.operations = asked.topic_operations;
     }
+    let broker = request.broker();
     let advertised = broker.advertised();
-    let node = MetadataResponseBroker::default()
-        .with_node_id(BrokerId(broker.node_id()))
-        .with_host(text(&advertised.host))
-        .with_port(i32::from(advertised.port))
-        .with_rack(broker.settings().broker.rack.as_ref().map(text));
-    MetadataResponse::default()
-        .with_brokers(vec![node])
-        .with_cluster_id(Some(text(broker.cluster_id())))
-        .with_controller_id(BrokerId(broker.node_id()))
-        .with_topics(topics)
-        .with_cluster_authorized_operations(asked.cluster_operations)
+    let response = MetadataResponse {
+        node: MetadataNode {
+            id: broker.node_id(),
+            host: &advertised.host,
+            port: advertised.port,
+            rack: broker.settings().broker.rack.as_deref(),
+        },
+        cluster_id: broker.cluster_id(),
+        leader_epoch: LEADER_EPOCH,
+        topics,
+        cluster_operations: asked.cluster_operations,
+    };
+    Ok(response.encode(request.version, request.correlation_id)?)
 }
 
-fn described(topic: &Arc<Topic>, node: i32) -> MetadataResponseTopic {
-    let partitions = (0..topic.partitions)
-        .map(|index| {
-            MetadataResponsePartition::default()
-                .with_partition_index(index)
-                .with_leader_id(BrokerId(node))
-                .with_leader_epoch(LEADER_EPOCH)
-                .with_replica_nodes(broker_ids(node))
-                .with_isr_nodes(broker_ids(node))
-        })
-        .collect();
-    MetadataResponseTopic::default()
-        .with_name(Some(topic_name(&topic.name)))
-        .with_topic_id(topic.id)
-        .with_partitions(partitions)
-        .with_topic_authorized_operations(AUTHORIZED_OPERATIONS_OMITTED)
+fn described(topic: &Arc<Topic>) -> MetadataTopic {
+    MetadataTopic {
+        error_code: 0,
+        name: Some(Arc::clone(&topic.name)),
+        id: topic.id,
+        partitions: topic.partitions,
+        operations: AUTHORIZED_OPERATIONS_OMITTED,
+    }
 }
 
-fn unknown_name(name: &TopicName) -> MetadataResponseTopic {
+fn unknown_name(name: &TopicName) -> MetadataTopic {
     failed(Some(name), Uuid::nil(), why_unknown(name))
 }
 
-fn failed(name: Option<&TopicName>, id: Uuid, error: ResponseError) -> MetadataResponseTopic {
-    MetadataResponseTopic::default()
-        .with_error_code(error.code())
-        .with_name(name.map(topic_name))
-        .with_topic_id(id)
-        .with_topic_authorized_operations(AUTHORIZED_OPERATIONS_OMITTED)
+fn failed(name: Option<&TopicName>, id: Uuid, error: ResponseError) -> MetadataTopic {
+    MetadataTopic {
+        error_code: error.code(),
+        name: name.map(Arc::clone),
+        id,
+        partitions: 0,
+        operations: AUTHORIZED_OPERATIONS_OMITTED,
+    }
 }
 
 /// Partitions that an answer names without leaving its thread to others meanwhile.
-const PARTITIONS_AT_HAND: usize = 500;
+const PARTITIONS_AT_HAND: i64 = 20_000;
 const FIRST_VERSION_BY_ID: i16 = 12;

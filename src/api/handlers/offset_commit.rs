@@ -18,7 +18,7 @@ use tracing::debug;
 
 use crate::{
     api::{
-        Handled, Outcome, Request, RequestError,
+        Handled, Outcome, Request,
         errors::{KafkaError, code_of},
     },
     broker::OffsetResults,
@@ -45,15 +45,12 @@ pub fn handle(request: Request) -> Handled {
         legacy.commit_timestamp_ms(topic, partition)
     });
     if asked.len() > PARTITIONS_MAX {
-        let response = encode_offset_commit_response(request.correlation_id, &refuse(asked));
-        let response = response.map_err(|error| RequestError::Unencodable(error.to_string()));
-        return Ok(Outcome::Pending(Box::pin(async move { response })));
+        return Ok(Outcome::Ready(encode_offset_commit_response(request.correlation_id, &refuse(asked))?));
     }
     let committed = request.broker().commit_offsets(commit);
     Ok(Outcome::Pending(Box::pin(async move {
         let response = respond(version, asked, committed.await);
-        encode_offset_commit_response(request.correlation_id, &response)
-            .map_err(|error| RequestError::Unencodable(error.to_string()))
+        Ok(encode_offset_commit_response(request.correlation_id, &response)?)
     })))
 }
 

@@ -22,7 +22,7 @@ use kafka_protocol::{
 };
 
 use crate::{
-    api::{Handled, Outcome, Request, RequestError, errors::KafkaError},
+    api::{Handled, Outcome, Request, errors::KafkaError},
     broker::Broker,
     coordinator::{FetchOffsetsRequest, FetchedOffsets, GroupError, MemberEpoch},
     model::{OffsetMetadata, TopicPartition},
@@ -45,10 +45,9 @@ pub fn handle(request: Request) -> Handled {
     }
     let body = decode_offset_fetch(&mut request.body.clone())?;
     let response = fetch_one(request.broker(), version, body);
-    Ok(Outcome::Pending(Box::pin(async move {
-        encode_offset_fetch_response(request.correlation_id, &response.await)
-            .map_err(|error| RequestError::Unencodable(error.to_string()))
-    })))
+    Ok(Outcome::Pending(Box::pin(
+        async move { Ok(encode_offset_fetch_response(request.correlation_id, &response.await)?) },
+    )))
 }
 
 fn fetch_groups(

@@ -185,9 +185,7 @@ fn encode(
     request: &Request,
     topics: Vec<ProduceTopicResponse>,
 ) -> Result<crate::wire::frame::ResponseFrame, RequestError> {
-    ProduceResponse { topics, ..Default::default() }
-        .encode(request.version, request.correlation_id)
-        .map_err(|error| RequestError::Unencodable(error.to_string()))
+    Ok(ProduceResponse { topics, ..Default::default() }.encode(request.version, request.correlation_id)?)
 }
 
 /// Partitions that one request writes to without leaving its thread to others meanwhile.
