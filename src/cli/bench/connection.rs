@@ -2,8 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    io::{Read, Write},
-    net::TcpStream,
     time::{Duration, Instant},
 };
 
@@ -12,6 +10,12 @@ use bytes::Bytes;
 use kafka_protocol::{
     messages::ResponseHeader,
     protocol::{Decodable, HeaderVersion, Request},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
 };
 
 use super::{frames::Frame, reader::Reader};
@@ -35,11 +39,9 @@ pub struct Reply<'a> {
 }
 
 impl Connection {
-    pub fn open(address: &str) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+    pub async fn open(address: &str) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self {
             stream,
             buffer: Vec::new(),
@@ -56,21 +58,21 @@ impl Connection {
         self.outstanding.len()
     }
 
-    pub fn send(&mut self, frame: &mut Frame) -> anyhow::Result<()> {
+    pub async fn send(&mut self, frame: &mut Frame) -> anyhow::Result<()> {
         let id = self.next_id;
         self.next_id = id.checked_add(1).unwrap_or(1);
         frame.set_correlation_id(id);
         self.outstanding.push_back((id, Instant::now()));
-        self.stream.write_all(frame.bytes()).context("the broker takes no request")
+        self.stream.write_all(frame.bytes()).await.context("the broker takes no request")
     }
 
-    /// The next reply.
-    pub fn receive(&mut self) -> anyhow::Result<Reply<'_>> {
+    /// The next reply. It waits for as long as that takes: the driver sees when nothing goes on.
+    pub async fn receive(&mut self) -> anyhow::Result<Reply<'_>> {
         let (id, sent) = self.outstanding.pop_front().context("no request is in flight")?;
-        self.fill(4)?;
+        self.fill(4).await?;
         let length = usize::try_from(Reader::new(self.unread()).i32()?).context("a negative length")?;
         ensure!(length <= REPLY_BYTES_MAX, "the broker announces a reply of {length} bytes");
-        self.fill(4 + length)?;
+        self.fill(4 + length).await?;
         let latency = sent.elapsed();
         let at = self.start + 4;
         self.start += 4 + length;
@@ -81,29 +83,32 @@ impl Connection {
     }
 
     /// One request and its whole response: for what is not measured, or needs no lightness.
-    pub fn call<R: Request>(&mut self, version: i16, request: &R) -> anyhow::Result<R::Response> {
-        self.renew()?;
+    pub async fn call<R: Request>(&mut self, version: i16, request: &R) -> anyhow::Result<R::Response> {
+        self.renew().await?;
         self.last_call = Instant::now();
-        self.send_request(version, request)?;
-        self.receive_response::<R>(version)
+        let answered = async {
+            self.send_request(version, request).await?;
+            self.receive_response::<R>(version).await
+        };
+        timeout(PATIENCE, answered).await.context("no reply from the broker")?
     }
 
     /// Connects again after a long measurement: the broker has closed what was idle meanwhile (`connections.max.idle.ms`).
-    pub fn renew(&mut self) -> anyhow::Result<()> {
+    pub async fn renew(&mut self) -> anyhow::Result<()> {
         if self.outstanding.is_empty() && self.last_call.elapsed() > RENEWED_AFTER {
-            *self = Self::open(&self.stream.peer_addr()?.to_string())?;
+            *self = Self::open(&self.stream.peer_addr()?.to_string()).await?;
         }
         Ok(())
     }
 
     /// The first half of a [`call`](Self::call).
-    pub fn send_request<R: Request>(&mut self, version: i16, request: &R) -> anyhow::Result<()> {
-        self.send(&mut Frame::encode(version, request)?)
+    pub async fn send_request<R: Request>(&mut self, version: i16, request: &R) -> anyhow::Result<()> {
+        self.send(&mut Frame::encode(version, request)?).await
     }
 
     /// The second half of a [`call`](Self::call).
-    pub fn receive_response<R: Request>(&mut self, version: i16) -> anyhow::Result<R::Response> {
-        let mut body = self.receive()?.body;
+    pub async fn receive_response<R: Request>(&mut self, version: i16) -> anyhow::Result<R::Response> {
+        let mut body = self.receive().await?.body;
         // The correlation id was taken and checked; the codec wants to see it.
         let mut bytes = Bytes::from([&[0; 4], body.take(body.remaining())?].concat());
         ResponseHeader::decode(&mut bytes, R::Response::header_version(version))?;
@@ -115,7 +120,7 @@ impl Connection {
     }
 
     /// Reads until `needed` bytes are there, and whatever else has come by then.
-    fn fill(&mut self, needed: usize) -> anyhow::Result<()> {
+    async fn fill(&mut self, needed: usize) -> anyhow::Result<()> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }
@@ -126,7 +131,7 @@ impl Connection {
         }
         while self.end - self.start < needed {
             let free = self.buffer.get_mut(self.end..).unwrap_or_default();
-            let read = self.stream.read(free).context("no reply from the broker")?;
+            let read = self.stream.read(free).await.context("no reply from the broker")?;
             ensure!(read > 0, "the broker closed the connection");
             self.end += read;
         }
@@ -136,6 +141,6 @@ impl Connection {
 
 const RENEWED_AFTER: Duration = Duration::from_secs(60);
 /// A broker that says nothing for so long is stuck.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 const REPLY_BYTES_MAX: usize = 256 << 20;
 const BUFFER_BYTES_MIN: usize = 4096;

@@ -1,14 +1,12 @@
 //! Connections: opened as fast as it goes, one request on each, all kept.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Args;
 use kafka_protocol::{messages::ApiVersionsRequest, protocol::StrBytes};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::time::sleep;
 
 use super::{
     Target,
@@ -24,29 +22,29 @@ pub struct Flags {
     /// How many to open
     #[arg(long, value_name = "COUNT", default_value = "5000", value_parser = at_least_one)]
     connections: usize,
-    /// Threads that open them
+    /// How many are being opened at a time
     #[arg(long, value_name = "COUNT", default_value = "4", value_parser = at_least_one)]
-    threads: usize,
+    at_once: usize,
 }
 
-pub fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
+pub async fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
     allow_descriptors(flags.connections)?;
     let frame = hello()?;
-    let openers = (0..flags.threads).map(|index| Opener {
+    let openers = (0..flags.at_once).map(|index| Opener {
         address: target.bootstrap.clone(),
         frame: frame.clone(),
-        left: (flags.connections + index) / flags.threads,
+        left: (flags.connections + index) / flags.at_once,
         open: Vec::new(),
     });
     // The first may be what lets the broker make what it keeps for good.
-    Opener { address: target.bootstrap.clone(), frame: frame.clone(), left: 1, open: Vec::new() }.open()?;
+    Opener { address: target.bootstrap.clone(), frame: frame.clone(), left: 1, open: Vec::new() }.open().await?;
     let before = target.server_anonymous_kib()?;
-    let (measured, openers) = driver::run(openers.collect(), &target.until_done())?;
-    thread::sleep(SETTLE);
+    let (measured, openers) = driver::run(openers.collect(), &target.until_done()).await?;
+    sleep(SETTLE).await;
     let after = target.server_anonymous_kib()?;
     let open: usize = openers.iter().map(|opener| opener.open.len()).sum();
     ensure!(open == flags.connections, "{open} connections open of {}", flags.connections);
-    let settings = format!("{open} connections by {} threads, ApiVersions on each", flags.threads);
+    let settings = format!("{open} connections, {} opened at a time, ApiVersions on each", flags.at_once);
     let report = Report::new("connections", target, settings, measured)?;
     Ok(match before.zip(after) {
         None => report,
@@ -66,22 +64,23 @@ struct Opener {
 }
 
 impl Opener {
-    fn open(&mut self) -> anyhow::Result<Duration> {
+    async fn open(&mut self) -> anyhow::Result<Duration> {
         let begin = Instant::now();
         let mut connection = Connection::open(&self.address)
-            .with_context(|| format!("connection {} of this thread", self.open.len() + 1))?;
-        connection.send(&mut self.frame)?;
-        connection.receive()?.body.no_error(|| "ApiVersions".to_owned())?;
+            .await
+            .with_context(|| format!("connection {} of this worker", self.open.len() + 1))?;
+        connection.send(&mut self.frame).await?;
+        connection.receive().await?.body.no_error(|| "ApiVersions".to_owned())?;
         self.open.push(connection);
         Ok(begin.elapsed())
     }
 }
 
 impl Worker for Opener {
-    fn step(&mut self, tally: &mut Tally<'_>) -> anyhow::Result<bool> {
+    async fn step(&mut self, tally: &mut Tally) -> anyhow::Result<bool> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(false) };
         self.left = left;
-        let latency = self.open()?;
+        let latency = self.open().await?;
         tally.request(latency, 0, 0);
         Ok(true)
     }

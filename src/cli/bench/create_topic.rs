@@ -1,14 +1,12 @@
 //! CreateTopics of many partitions until all of them are shown and served; then Metadata of everything as fast as it
 //! goes.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Args;
 use kafka_protocol::messages::MetadataRequest;
+use tokio::time::sleep;
 
 use super::{
     Target,
@@ -31,23 +29,25 @@ pub struct Flags {
     connections: usize,
 }
 
-pub fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
-    let mut admin = target.connect()?;
+pub async fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
+    let mut admin = target.connect().await?;
     let topic = Topic::planned(target, i32::try_from(flags.partitions)?);
     let before = target.server_anonymous_kib()?;
     let begin = Instant::now();
-    topic.create(&mut admin)?;
+    topic.create(&mut admin).await?;
     let answered = begin.elapsed();
-    let result = wait_until_visible(&topic, &mut admin).and_then(|()| {
+    let result = async {
+        wait_until_visible(&topic, &mut admin).await?;
         let visible = begin.elapsed();
-        topic.wait_until_served(&mut admin)?;
+        topic.wait_until_served(&mut admin).await?;
         let served = begin.elapsed();
-        thread::sleep(SETTLE);
+        sleep(SETTLE).await;
         let after = target.server_anonymous_kib()?;
-        Ok((visible, served, after, read_metadata(target, flags)?))
-    });
+        anyhow::Ok((visible, served, after, read_metadata(target, flags).await?))
+    }
+    .await;
     let begin = Instant::now();
-    let deletion = topic.delete(&mut admin);
+    let deletion = topic.delete(&mut admin).await;
     let deleted = begin.elapsed();
     let (visible, served, after, measured) = result?;
     deletion?;
@@ -65,23 +65,23 @@ pub fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-fn wait_until_visible(topic: &Topic, admin: &mut Connection) -> anyhow::Result<()> {
+async fn wait_until_visible(topic: &Topic, admin: &mut Connection) -> anyhow::Result<()> {
     let begin = Instant::now();
-    while !topic.is_visible(admin)? {
+    while !topic.is_visible(admin).await? {
         ensure!(begin.elapsed() < PATIENCE, "Metadata does not show all partitions");
-        thread::sleep(Duration::from_millis(1));
+        sleep(Duration::from_millis(1)).await;
     }
     Ok(())
 }
 
-fn read_metadata(target: &Target, flags: &Flags) -> anyhow::Result<driver::Measured> {
+async fn read_metadata(target: &Target, flags: &Flags) -> anyhow::Result<driver::Measured> {
     let frame = Frame::encode(VERSION, &MetadataRequest::default().with_topics(None))?;
-    let readers = target.connect_many(flags.connections)?.into_iter().map(|connection| MetadataReader {
+    let readers = target.connect_many(flags.connections).await?.into_iter().map(|connection| MetadataReader {
         connection,
         frame: frame.clone(),
         partitions: flags.partitions,
     });
-    Ok(driver::run(readers.collect(), &target.timed())?.0)
+    Ok(driver::run(readers.collect(), &target.timed()).await?.0)
 }
 
 struct MetadataReader {
@@ -91,9 +91,9 @@ struct MetadataReader {
 }
 
 impl Worker for MetadataReader {
-    fn step(&mut self, tally: &mut Tally<'_>) -> anyhow::Result<bool> {
-        self.connection.send(&mut self.frame)?;
-        let reply = self.connection.receive()?;
+    async fn step(&mut self, tally: &mut Tally) -> anyhow::Result<bool> {
+        self.connection.send(&mut self.frame).await?;
+        let reply = self.connection.receive().await?;
         let partitions = count_partitions(reply.body).context("Metadata response")?;
         ensure!(partitions >= self.partitions, "Metadata shows {partitions} partitions of {}", self.partitions);
         tally.request(reply.latency, 0, 0);

@@ -1,28 +1,34 @@
-//! Runs the workers, a thread each, and measures what they do between a begin and an end that all share.
+//! Runs the workers, a task each, and measures what they do between a begin and an end that all share.
 
 use std::{
     io::{self, Write},
     sync::{
+        Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
-        mpsc::{self, Receiver, RecvTimeoutError},
     },
-    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail, ensure};
 use hdrhistogram::Histogram;
+use tokio::{
+    task::{JoinError, JoinSet},
+    time::timeout,
+};
 
-use super::server::{self, Server};
+use super::{
+    connection::PATIENCE,
+    server::{self, Server},
+};
 
-/// What one thread does again and again.
-pub trait Worker: Send {
+/// What one task does again and again.
+pub trait Worker: Send + 'static {
     /// Sends what it may send and waits for one reply. False: its share is done.
-    fn step(&mut self, tally: &mut Tally<'_>) -> anyhow::Result<bool>;
+    fn step(&mut self, tally: &mut Tally) -> impl Future<Output = anyhow::Result<bool>> + Send;
 
     /// Waits for what is still in flight when the time is over.
-    fn finish(&mut self, _tally: &mut Tally<'_>) -> anyhow::Result<()> {
-        Ok(())
+    fn finish(&mut self, _tally: &mut Tally) -> impl Future<Output = anyhow::Result<()>> + Send {
+        async { Ok(()) }
     }
 }
 
@@ -53,13 +59,13 @@ pub struct Counts {
 }
 
 /// Where a worker enters what it did.
-pub struct Tally<'a> {
-    shared: &'a Shared,
+pub struct Tally {
+    shared: Arc<Shared>,
     counts: Counts,
     latency_ns: Histogram<u64>,
 }
 
-impl Tally<'_> {
+impl Tally {
     /// A request that was answered now. Counts when that is in the measured time.
     pub fn request(&mut self, latency: Duration, records: u64, bytes: u64) {
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
@@ -78,41 +84,40 @@ impl Tally<'_> {
     }
 }
 
-/// Runs the workers as the plan says, and gives them back with what was measured.
-pub fn run<W: Worker>(workers: Vec<W>, plan: &Plan) -> anyhow::Result<(Measured, Vec<W>)> {
-    let shared = Shared::default();
-    thread::scope(|scope| {
-        let (report_end, ends) = mpsc::channel();
-        let mut threads = Vec::with_capacity(workers.len());
-        let begin = if plan.time.is_some() { Stage::Warmup } else { Stage::Measured };
-        let mut sample = Sample::take(plan)?;
-        shared.enter(begin);
-        for worker in workers {
-            let (shared, report_end) = (&shared, report_end.clone());
-            threads.push(scope.spawn(move || {
-                let result = drive(worker, shared);
-                // Nobody listens any more when the time was over first.
-                let _ = report_end.send(result.is_err());
-                result
-            }));
-        }
-        drop(report_end);
-        let watch = Watch { shared: &shared, ends: &ends, running: threads.len(), progress: plan.progress };
-        let measured = watch.measure(plan, &mut sample);
-        shared.enter(Stage::Over);
-        let mut latency_ns = histogram()?;
-        let mut counts = Counts::default();
-        let mut done = Vec::with_capacity(threads.len());
-        for thread in threads {
-            let (worker, worker_counts, worker_latency) =
-                thread.join().map_err(|_| anyhow::anyhow!("a worker of the bench panicked"))??;
-            done.push(worker);
-            counts.add(worker_counts);
-            latency_ns.add(worker_latency).context("latencies")?;
-        }
-        let (time, server_cpu, client_cpu) = measured?;
-        Ok((Measured { time, counts, latency_ns, server_cpu, client_cpu }, done))
-    })
+/// Runs the workers as the plan says, and gives them back with what was measured, in any order.
+pub async fn run<W: Worker>(workers: Vec<W>, plan: &Plan) -> anyhow::Result<(Measured, Vec<W>)> {
+    let shared = Arc::new(Shared::default());
+    let begin = if plan.time.is_some() { Stage::Warmup } else { Stage::Measured };
+    let mut sample = Sample::take(plan)?;
+    shared.enter(begin);
+    let tasks = workers.into_iter().map(|worker| drive(worker, Arc::clone(&shared))).collect();
+    let mut crew = Crew { shared, tasks, ended: Vec::new(), progress: plan.progress };
+    if let Some((warmup, _)) = plan.time {
+        crew.watch("warm-up", warmup).await?;
+        sample = Sample::take(plan)?;
+        crew.shared.enter(Stage::Measured);
+    }
+    crew.watch("measured", plan.time.map_or(Duration::MAX, |(_, duration)| duration)).await?;
+    let end = Sample::take(plan)?;
+    crew.shared.enter(Stage::Over);
+    timeout(PATIENCE, crew.join_all()).await.context("no reply to the last requests")??;
+
+    let mut latency_ns = histogram()?;
+    let mut counts = Counts::default();
+    let mut workers = Vec::with_capacity(crew.ended.len());
+    for (worker, tally) in crew.ended {
+        workers.push(worker);
+        counts.add(tally.counts);
+        latency_ns.add(tally.latency_ns).context("latencies")?;
+    }
+    let measured = Measured {
+        time: end.at - sample.at,
+        counts,
+        latency_ns,
+        server_cpu: end.server_cpu.zip(sample.server_cpu).map(|(end, begin)| end.saturating_sub(begin)),
+        client_cpu: end.client_cpu.saturating_sub(sample.client_cpu),
+    };
+    Ok((measured, workers))
 }
 
 /// Nanoseconds, to three digits.
@@ -128,7 +133,7 @@ impl Counts {
     }
 }
 
-/// What the threads see of each other.
+/// What the tasks see of each other.
 #[derive(Default)]
 struct Shared {
     stage: AtomicU8,
@@ -153,11 +158,11 @@ impl Shared {
     }
 }
 
-fn drive<W: Worker>(mut worker: W, shared: &Shared) -> anyhow::Result<(W, Counts, Histogram<u64>)> {
+async fn drive<W: Worker>(mut worker: W, shared: Arc<Shared>) -> anyhow::Result<(W, Tally)> {
     let mut tally = Tally { shared, counts: Counts::default(), latency_ns: histogram()? };
-    while !shared.is_over() && worker.step(&mut tally)? {}
-    worker.finish(&mut tally)?;
-    Ok((worker, tally.counts, tally.latency_ns))
+    while !tally.shared.is_over() && worker.step(&mut tally).await? {}
+    worker.finish(&mut tally).await?;
+    Ok((worker, tally))
 }
 
 /// Clock and processor times at one moment.
@@ -174,42 +179,50 @@ impl Sample {
     }
 }
 
-/// The thread that waits for the others.
-struct Watch<'a> {
-    shared: &'a Shared,
-    /// One for each worker that ends: whether it failed.
-    ends: &'a Receiver<bool>,
-    running: usize,
+/// The workers at work, and those that are done.
+struct Crew<W> {
+    shared: Arc<Shared>,
+    tasks: JoinSet<anyhow::Result<(W, Tally)>>,
+    ended: Vec<(W, Tally)>,
     progress: bool,
 }
 
-impl Watch<'_> {
-    fn measure(mut self, plan: &Plan, begin: &mut Sample) -> anyhow::Result<(Duration, Option<Duration>, Duration)> {
-        if let Some((warmup, _)) = plan.time {
-            self.wait("warm-up", warmup);
-            *begin = Sample::take(plan)?;
-            self.shared.enter(Stage::Measured);
-        }
-        self.wait("measured", plan.time.map_or(Duration::MAX, |(_, duration)| duration));
-        let end = Sample::take(plan)?;
-        let server_cpu = end.server_cpu.zip(begin.server_cpu).map(|(end, begin)| end.saturating_sub(begin));
-        Ok((end.at - begin.at, server_cpu, end.client_cpu.saturating_sub(begin.client_cpu)))
-    }
-
-    /// Until the time is over, all workers are done, or one has failed.
-    fn wait(&mut self, what: &str, time: Duration) {
+impl<W: Worker> Crew<W> {
+    /// Until the time is over or all workers are done. An error when one has failed, or nothing goes on.
+    async fn watch(&mut self, what: &str, time: Duration) -> anyhow::Result<()> {
         let begin = Instant::now();
         let mut shown = (begin, self.so_far());
-        while self.running > 0 && begin.elapsed() < time {
-            match self.ends.recv_timeout(time.saturating_sub(begin.elapsed()).min(PROGRESS_EVERY)) {
-                Ok(failed) => self.running = if failed { 0 } else { self.running - 1 },
-                Err(RecvTimeoutError::Disconnected) => self.running = 0,
-                Err(RecvTimeoutError::Timeout) => {}
+        let mut moved = (begin, shown.1);
+        while begin.elapsed() < time {
+            match timeout(time.saturating_sub(begin.elapsed()).min(PROGRESS_EVERY), self.tasks.join_next()).await {
+                Ok(Some(ended)) => self.note(ended)?,
+                Ok(None) => return Ok(()),
+                Err(_) => {}
             }
+            if moved.1 != self.so_far() {
+                moved = (Instant::now(), self.so_far());
+            }
+            ensure!(moved.0.elapsed() < PATIENCE, "no reply from the broker in {} s", PATIENCE.as_secs());
             if self.progress && shown.0.elapsed() >= PROGRESS_EVERY {
                 shown = self.show(what, begin, shown);
             }
         }
+        Ok(())
+    }
+
+    async fn join_all(&mut self) -> anyhow::Result<()> {
+        while let Some(ended) = self.tasks.join_next().await {
+            self.note(ended)?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, ended: Result<anyhow::Result<(W, Tally)>, JoinError>) -> anyhow::Result<()> {
+        match ended {
+            Ok(result) => self.ended.push(result?),
+            Err(_) => bail!("a worker of the bench panicked"),
+        }
+        Ok(())
     }
 
     fn show(

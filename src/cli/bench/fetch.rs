@@ -21,7 +21,7 @@ use super::{
 
 #[derive(Args, Clone, Debug)]
 pub struct Flags {
-    /// Connections, each with a thread of its own
+    /// Connections that read, each with a thread of its own
     #[arg(long, value_name = "COUNT", default_value = "4", value_parser = at_least_one)]
     connections: usize,
     /// Partitions of the topic
@@ -41,14 +41,21 @@ pub struct Flags {
     max_bytes: usize,
 }
 
-pub fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
-    Topic::with(target, flags.partitions, |topic, admin| {
-        fill(target, flags, topic, admin)?;
-        read(target, flags, topic, admin)
-    })
+impl Flags {
+    pub fn connections(&self) -> usize {
+        self.connections
+    }
 }
 
-fn fill(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection) -> anyhow::Result<()> {
+pub async fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
+    Topic::with(target, flags.partitions, async |topic, admin| {
+        fill(target, flags, topic, admin).await?;
+        read(target, flags, topic, admin).await
+    })
+    .await
+}
+
+async fn fill(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection) -> anyhow::Result<()> {
     if flags.fill {
         let load = produce::Flags {
             connections: usize::try_from(topic.partitions)?.min(FILLERS),
@@ -60,22 +67,23 @@ fn fill(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection) -
             acks: "all".to_owned(),
             total_bytes: Some(flags.total_bytes),
         };
-        produce::produce(target, &load, topic, admin, &target.until_done()).context("filling the topic")?;
+        produce::produce(target, &load, topic, admin, &target.until_done()).await.context("filling the topic")?;
         // A broker on this machine must not write it to the disk in the time that is measured.
         rustix::fs::sync();
     }
     Ok(())
 }
 
-fn read(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection) -> anyhow::Result<Report> {
-    let log = Log { begins: topic.first_offsets(admin)?, ends: topic.end_offsets(admin)? };
+async fn read(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection) -> anyhow::Result<Report> {
+    let log = Log { begins: topic.first_offsets(admin).await?, ends: topic.end_offsets(admin).await? };
     ensure!(log.record_count() > 0, "topic {} is empty", topic.name.as_str());
     let consumers: anyhow::Result<Vec<_>> = target
-        .connect_many(flags.connections)?
+        .connect_many(flags.connections)
+        .await?
         .into_iter()
         .map(|each| Consumer::new(each, flags, topic, &log))
         .collect();
-    let (measured, consumers) = driver::run(consumers?, &target.timed())?;
+    let (measured, consumers) = driver::run(consumers?, &target.timed()).await?;
     let passes: u64 = consumers.iter().map(|consumer| consumer.passes).sum();
     let settings = format!(
         "{} connections, {} records in {} partitions, {} a partition and {} a request",
@@ -142,12 +150,12 @@ impl Consumer {
 }
 
 impl Worker for Consumer {
-    fn step(&mut self, tally: &mut Tally<'_>) -> anyhow::Result<bool> {
+    async fn step(&mut self, tally: &mut Tally) -> anyhow::Result<bool> {
         for (place, position) in self.places.iter().zip(&self.positions) {
             self.frame.set_i64(*place, *position);
         }
-        self.connection.send(&mut self.frame)?;
-        let reply = self.connection.receive()?;
+        self.connection.send(&mut self.frame).await?;
+        let reply = self.connection.receive().await?;
         let read = walk(reply.body, &mut self.positions).context("Fetch response")?;
         ensure!(read.records > 0, "a Fetch before the end of the topic came back empty: {:?}", self.positions);
         self.records += i64::try_from(read.records)?;

@@ -1,9 +1,6 @@
 //! Consumer groups of the workloads: their coordinator is awaited, their offsets are requested, and they are deleted.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use kafka_protocol::{
@@ -14,6 +11,8 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
+use tokio::time::sleep;
+
 use super::{
     connection::Connection,
     frames::Frame,
@@ -22,20 +21,20 @@ use super::{
 };
 
 /// Fresh names, each with a coordinator that answers.
-pub fn prepare(connection: &mut Connection, count: usize) -> anyhow::Result<Vec<GroupId>> {
+pub async fn prepare(connection: &mut Connection, count: usize) -> anyhow::Result<Vec<GroupId>> {
     let run = fastrand::u32(..);
     let name = |index| GroupId(StrBytes::from_string(format!("tidegate-bench-{run:08x}-{index}")));
     let groups: Vec<_> = (0..count).map(name).collect();
     for group in &groups {
-        wait_for_coordinator(connection, group)?;
+        wait_for_coordinator(connection, group).await?;
     }
     Ok(groups)
 }
 
 /// A group without members goes with its offsets.
-pub fn delete(connection: &mut Connection, groups: Vec<GroupId>) -> anyhow::Result<()> {
+pub async fn delete(connection: &mut Connection, groups: Vec<GroupId>) -> anyhow::Result<()> {
     let request = DeleteGroupsRequest::default().with_groups_names(groups);
-    for group in connection.call(2, &request)?.results {
+    for group in connection.call(2, &request).await?.results {
         if group.error_code != 0 {
             return Err(broker_error(group.error_code, &format!("delete group {}", group.group_id.as_str())));
         }
@@ -87,22 +86,22 @@ pub fn check_offsets(mut body: Reader<'_>, expected: i64) -> anyhow::Result<usiz
 }
 
 /// Kafka makes its topic of offsets when it is first asked for a coordinator, and needs a moment to load it.
-fn wait_for_coordinator(connection: &mut Connection, group: &GroupId) -> anyhow::Result<()> {
+async fn wait_for_coordinator(connection: &mut Connection, group: &GroupId) -> anyhow::Result<()> {
     let begin = Instant::now();
-    while let Err(error) = ask_coordinator(connection, group) {
+    while let Err(error) = ask_coordinator(connection, group).await {
         ensure!(begin.elapsed() < PATIENCE, "group {} is not served: {error:#}", group.as_str());
-        thread::sleep(Duration::from_millis(20));
+        sleep(Duration::from_millis(20)).await;
     }
     Ok(())
 }
 
-fn ask_coordinator(connection: &mut Connection, group: &GroupId) -> anyhow::Result<()> {
-    let found = connection.call(3, &FindCoordinatorRequest::default().with_key(group.0.clone()))?;
+async fn ask_coordinator(connection: &mut Connection, group: &GroupId) -> anyhow::Result<()> {
+    let found = connection.call(3, &FindCoordinatorRequest::default().with_key(group.0.clone())).await?;
     if found.error_code != 0 {
         return Err(broker_error(found.error_code, "FindCoordinator"));
     }
-    connection.send(&mut offset_fetch(group, None)?)?;
-    check_offsets(connection.receive()?.body, 0).map(drop)
+    connection.send(&mut offset_fetch(group, None)?).await?;
+    check_offsets(connection.receive().await?.body, 0).map(drop)
 }
 
 const OFFSET_FETCH_VERSION: i16 = 8;

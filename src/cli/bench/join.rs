@@ -30,7 +30,7 @@ use super::{
 
 #[derive(Args, Clone, Debug)]
 pub struct Flags {
-    /// Groups, each with a thread of its own
+    /// Groups that come and go
     #[arg(long, value_name = "COUNT", default_value = "10", value_parser = at_least_one)]
     groups: usize,
     /// Members of a group, each with a connection of its own
@@ -38,12 +38,15 @@ pub struct Flags {
     members: usize,
 }
 
-pub fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
-    let mut admin = target.connect()?;
-    let ids = groups::prepare(&mut admin, flags.groups)?;
-    let groups: anyhow::Result<Vec<_>> = ids.iter().map(|id| Group::new(id, target, flags)).collect();
-    let (measured, groups) = driver::run(groups?, &target.timed())?;
-    groups::delete(&mut admin, ids)?;
+pub async fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
+    let mut admin = target.connect().await?;
+    let ids = groups::prepare(&mut admin, flags.groups).await?;
+    let mut groups = Vec::with_capacity(ids.len());
+    for id in &ids {
+        groups.push(Group::new(id, target, flags).await?);
+    }
+    let (measured, groups) = driver::run(groups, &target.timed()).await?;
+    groups::delete(&mut admin, ids).await?;
     let joined: u64 = groups.iter().map(|group| group.joined).sum();
     let joining: f64 = groups.iter().map(|group| group.joining.as_secs_f64()).sum::<f64>() / flags.groups as f64;
     let leaving: f64 = groups.iter().map(|group| group.leaving.as_secs_f64()).sum();
@@ -77,45 +80,45 @@ struct Generation {
 }
 
 impl Group {
-    fn new(id: &GroupId, target: &Target, flags: &Flags) -> anyhow::Result<Self> {
-        let connections = target.connect_many(flags.members)?.into_iter();
+    async fn new(id: &GroupId, target: &Target, flags: &Flags) -> anyhow::Result<Self> {
+        let connections = target.connect_many(flags.members).await?.into_iter();
         let members = connections.map(|connection| Member { connection, id: StrBytes::default() }).collect();
         Ok(Self { id: id.clone(), members, joined: 0, joining: Duration::ZERO, leaving: Duration::ZERO })
     }
 
     /// How long the rebalance of all took.
-    fn join(&mut self) -> anyhow::Result<Duration> {
+    async fn join(&mut self) -> anyhow::Result<Duration> {
         let (first, others) = self.members.split_first_mut().context("a group without members")?;
         let first = std::slice::from_mut(first);
-        obtain_ids(&self.id, first)?;
-        send_joins(&self.id, first)?;
-        let alone = receive_generation(first)?;
-        sync(&self.id, first, &alone)?;
+        obtain_ids(&self.id, first).await?;
+        send_joins(&self.id, first).await?;
+        let alone = receive_generation(first).await?;
+        sync(&self.id, first, &alone).await?;
 
-        obtain_ids(&self.id, others)?;
+        obtain_ids(&self.id, others).await?;
         let begin = Instant::now();
         if !others.is_empty() {
-            send_joins(&self.id, others)?;
+            send_joins(&self.id, others).await?;
             for member in first.iter_mut() {
-                member.wait_for_rebalance(&self.id, alone.id)?;
+                member.wait_for_rebalance(&self.id, alone.id).await?;
             }
-            send_joins(&self.id, first)?;
-            let generation = receive_generation(&mut self.members)?;
+            send_joins(&self.id, first).await?;
+            let generation = receive_generation(&mut self.members).await?;
             let (all, here) = (self.members.len(), generation.members.len());
             ensure!(all == here, "generation {} has {here} members of {all}", generation.id);
-            sync(&self.id, &mut self.members, &generation)?;
+            sync(&self.id, &mut self.members, &generation).await?;
         }
         Ok(begin.elapsed())
     }
 
-    fn leave(&mut self) -> anyhow::Result<()> {
+    async fn leave(&mut self) -> anyhow::Result<()> {
         for member in &mut self.members {
             let identity = MemberIdentity::default().with_member_id(std::mem::take(&mut member.id));
             let request = LeaveGroupRequest::default().with_group_id(self.id.clone()).with_members(vec![identity]);
-            member.connection.send_request(LEAVE_VERSION, &request)?;
+            member.connection.send_request(LEAVE_VERSION, &request).await?;
         }
         for member in &mut self.members {
-            let response = member.connection.receive_response::<LeaveGroupRequest>(LEAVE_VERSION)?;
+            let response = member.connection.receive_response::<LeaveGroupRequest>(LEAVE_VERSION).await?;
             no_error(response.error_code, "LeaveGroup")?;
             for left in response.members {
                 no_error(left.error_code, "LeaveGroup")?;
@@ -126,13 +129,13 @@ impl Group {
 }
 
 impl Worker for Group {
-    fn step(&mut self, tally: &mut Tally<'_>) -> anyhow::Result<bool> {
+    async fn step(&mut self, tally: &mut Tally) -> anyhow::Result<bool> {
         let begin = Instant::now();
-        let rebalance = self.join()?;
+        let rebalance = self.join().await?;
         let joined = Instant::now();
         let members = u64::try_from(self.members.len())?;
         tally.request(rebalance, members, 0);
-        self.leave()?;
+        self.leave().await?;
         if tally.is_measured() {
             self.joined += members;
             self.joining += joined - begin;
@@ -144,14 +147,14 @@ impl Worker for Group {
 
 impl Member {
     /// A member of a stable group learns of others by its heartbeat.
-    fn wait_for_rebalance(&mut self, group: &GroupId, generation: i32) -> anyhow::Result<()> {
+    async fn wait_for_rebalance(&mut self, group: &GroupId, generation: i32) -> anyhow::Result<()> {
         let heartbeat = HeartbeatRequest::default()
             .with_group_id(group.clone())
             .with_generation_id(generation)
             .with_member_id(self.id.clone());
         let begin = Instant::now();
         loop {
-            let code = self.connection.call(HEARTBEAT_VERSION, &heartbeat)?.error_code;
+            let code = self.connection.call(HEARTBEAT_VERSION, &heartbeat).await?.error_code;
             if code == ResponseError::RebalanceInProgress.code() {
                 return Ok(());
             }
@@ -162,10 +165,10 @@ impl Member {
 }
 
 /// KIP-394: the first JoinGroup is refused, with an id for the second.
-fn obtain_ids(group: &GroupId, members: &mut [Member]) -> anyhow::Result<()> {
-    send_joins(group, members)?;
+async fn obtain_ids(group: &GroupId, members: &mut [Member]) -> anyhow::Result<()> {
+    send_joins(group, members).await?;
     for member in members {
-        let response = member.connection.receive_response::<JoinGroupRequest>(JOIN_VERSION)?;
+        let response = member.connection.receive_response::<JoinGroupRequest>(JOIN_VERSION).await?;
         if response.error_code != ResponseError::MemberIdRequired.code() {
             no_error(response.error_code, "JoinGroup without a member id")?;
             anyhow::bail!("JoinGroup without a member id was accepted");
@@ -175,7 +178,7 @@ fn obtain_ids(group: &GroupId, members: &mut [Member]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn send_joins(group: &GroupId, members: &mut [Member]) -> anyhow::Result<()> {
+async fn send_joins(group: &GroupId, members: &mut [Member]) -> anyhow::Result<()> {
     for member in members {
         let protocol = JoinGroupRequestProtocol::default()
             .with_name(StrBytes::from_static_str(ASSIGNOR))
@@ -187,16 +190,17 @@ fn send_joins(group: &GroupId, members: &mut [Member]) -> anyhow::Result<()> {
             .with_member_id(member.id.clone())
             .with_protocol_type(StrBytes::from_static_str(PROTOCOL_TYPE))
             .with_protocols(vec![protocol]);
-        member.connection.send_request(JOIN_VERSION, &request)?;
+        member.connection.send_request(JOIN_VERSION, &request).await?;
     }
     Ok(())
 }
 
 /// All of them must be in one generation, with one leader among them.
-fn receive_generation(members: &mut [Member]) -> anyhow::Result<Generation> {
-    let responses: anyhow::Result<Vec<JoinGroupResponse>> =
-        members.iter_mut().map(|member| member.connection.receive_response::<JoinGroupRequest>(JOIN_VERSION)).collect();
-    let responses = responses?;
+async fn receive_generation(members: &mut [Member]) -> anyhow::Result<Generation> {
+    let mut responses: Vec<JoinGroupResponse> = Vec::with_capacity(members.len());
+    for member in members {
+        responses.push(member.connection.receive_response::<JoinGroupRequest>(JOIN_VERSION).await?);
+    }
     let first = responses.first().context("a generation of nobody")?;
     for response in &responses {
         no_error(response.error_code, "JoinGroup")?;
@@ -208,7 +212,7 @@ fn receive_generation(members: &mut [Member]) -> anyhow::Result<Generation> {
     Ok(Generation { id: leader.generation_id, leader: leader.leader.clone(), members })
 }
 
-fn sync(group: &GroupId, members: &mut [Member], generation: &Generation) -> anyhow::Result<()> {
+async fn sync(group: &GroupId, members: &mut [Member], generation: &Generation) -> anyhow::Result<()> {
     for member in members.iter_mut() {
         let assign = |id: &StrBytes| {
             SyncGroupRequestAssignment::default().with_member_id(id.clone()).with_assignment(assignment())
@@ -222,10 +226,10 @@ fn sync(group: &GroupId, members: &mut [Member], generation: &Generation) -> any
             .with_protocol_type(Some(StrBytes::from_static_str(PROTOCOL_TYPE)))
             .with_protocol_name(Some(StrBytes::from_static_str(ASSIGNOR)))
             .with_assignments(assignments);
-        member.connection.send_request(SYNC_VERSION, &request)?;
+        member.connection.send_request(SYNC_VERSION, &request).await?;
     }
     for member in members {
-        let response = member.connection.receive_response::<SyncGroupRequest>(SYNC_VERSION)?;
+        let response = member.connection.receive_response::<SyncGroupRequest>(SYNC_VERSION).await?;
         no_error(response.error_code, "SyncGroup")?;
         ensure!(response.assignment == assignment(), "a member has another assignment than its leader gave it");
     }

@@ -1,7 +1,7 @@
 //! `tidegate bench`: a light load generator that works against any Kafka broker of one node.
 //!
-//! Requests are encoded before the clock runs and only patched afterwards; a connection is a blocking socket with a
-//! thread of its own; replies are walked, not decoded. Whatever is lost, doubled or refused fails the run.
+//! Requests are encoded before the clock runs and only patched afterwards; a thread serves many connections, so that
+//! replies wake up as few as can be; replies are walked, not decoded. Whatever is lost, doubled or refused fails the run.
 
 #![allow(clippy::disallowed_methods, reason = "it measures real time")]
 
@@ -26,10 +26,12 @@ mod units;
 use std::{
     io::{self, IsTerminal, Write},
     process::ExitCode,
+    thread,
     time::Duration,
 };
 
 use clap::{Args, Subcommand};
+use tokio::runtime::Builder;
 
 use connection::Connection;
 use driver::Plan;
@@ -112,7 +114,7 @@ enum Workload {
 
 /// Runs the workload. Exit code 1: it failed, or what came back was wrong.
 pub(super) fn run(flags: &BenchFlags) -> ExitCode {
-    match flags.run().and_then(|report| Ok(report.print(flags.target.json)?)) {
+    match flags.run_on_threads().and_then(|report| Ok(report.print(flags.target.json)?)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "tidegate bench: {error:#}");
@@ -122,29 +124,50 @@ pub(super) fn run(flags: &BenchFlags) -> ExitCode {
 }
 
 impl BenchFlags {
-    fn run(&self) -> anyhow::Result<Report> {
+    fn run_on_threads(&self) -> anyhow::Result<Report> {
+        let runtime = Builder::new_multi_thread().worker_threads(self.workload.threads()).enable_all().build()?;
+        runtime.block_on(self.run())
+    }
+
+    async fn run(&self) -> anyhow::Result<Report> {
         match &self.workload {
-            Workload::Produce(flags) => produce::run("produce", &self.target, flags),
-            Workload::ProduceSmall(flags) => produce::run("produce-small", &self.target, flags),
-            Workload::ProduceMany(flags) => produce::run("produce-many", &self.target, flags),
-            Workload::Fetch(flags) => fetch::run(&self.target, flags),
-            Workload::Tail(flags) => tail::run(&self.target, flags),
-            Workload::OffsetCommit(flags) => offset_commit::run(&self.target, flags),
-            Workload::OffsetFetch(flags) => offset_fetch::run(&self.target, flags),
-            Workload::Join(flags) => join::run(&self.target, flags),
-            Workload::Connections(flags) => connections::run(&self.target, flags),
-            Workload::CreateTopic(flags) => create_topic::run(&self.target, flags),
+            Workload::Produce(flags) => produce::run("produce", &self.target, flags).await,
+            Workload::ProduceSmall(flags) => produce::run("produce-small", &self.target, flags).await,
+            Workload::ProduceMany(flags) => produce::run("produce-many", &self.target, flags).await,
+            Workload::Fetch(flags) => fetch::run(&self.target, flags).await,
+            Workload::Tail(flags) => tail::run(&self.target, flags).await,
+            Workload::OffsetCommit(flags) => offset_commit::run(&self.target, flags).await,
+            Workload::OffsetFetch(flags) => offset_fetch::run(&self.target, flags).await,
+            Workload::Join(flags) => join::run(&self.target, flags).await,
+            Workload::Connections(flags) => connections::run(&self.target, flags).await,
+            Workload::CreateTopic(flags) => create_topic::run(&self.target, flags).await,
+        }
+    }
+}
+
+impl Workload {
+    /// As few as do the work: replies to connections of one thread wake up nobody else.
+    fn threads(&self) -> usize {
+        match self {
+            Self::Fetch(flags) => flags.connections(),
+            Self::Tail(_) => tail::THREADS,
+            // Half of the processors; the others are the broker's, which often is on the same machine.
+            _ => thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2)),
         }
     }
 }
 
 impl Target {
-    fn connect(&self) -> anyhow::Result<Connection> {
-        Connection::open(&self.bootstrap)
+    async fn connect(&self) -> anyhow::Result<Connection> {
+        Connection::open(&self.bootstrap).await
     }
 
-    fn connect_many(&self, count: usize) -> anyhow::Result<Vec<Connection>> {
-        (0..count).map(|_| self.connect()).collect()
+    async fn connect_many(&self, count: usize) -> anyhow::Result<Vec<Connection>> {
+        let mut connections = Vec::with_capacity(count);
+        for _ in 0..count {
+            connections.push(self.connect().await?);
+        }
+        Ok(connections)
     }
 
     fn server(&self) -> Option<Server> {

@@ -25,7 +25,7 @@ use super::{
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Flags {
-    /// Connections, each with a thread and one request in flight
+    /// Connections, each with one request in flight
     #[arg(long, value_name = "COUNT", default_value = "16", value_parser = at_least_one)]
     pub connections: usize,
     /// Groups, each committed to by one connection
@@ -36,15 +36,16 @@ pub struct Flags {
     pub partitions: usize,
 }
 
-pub fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
+pub async fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
     ensure!(flags.groups >= flags.connections, "every connection needs a group of its own");
-    Topic::with(target, flags.partitions, |topic, admin| commit(target, flags, topic, admin))
+    Topic::with(target, flags.partitions, async |topic, admin| commit(target, flags, topic, admin).await).await
 }
 
-fn commit(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection) -> anyhow::Result<Report> {
-    let groups = groups::prepare(admin, flags.groups)?;
+async fn commit(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection) -> anyhow::Result<Report> {
+    let groups = groups::prepare(admin, flags.groups).await?;
     let committers: anyhow::Result<Vec<_>> = target
-        .connect_many(flags.connections)?
+        .connect_many(flags.connections)
+        .await?
         .into_iter()
         .enumerate()
         .map(|(index, connection)| {
@@ -53,15 +54,15 @@ fn commit(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection)
             Ok(Committer { connection, groups: groups?, next: 0 })
         })
         .collect();
-    let (measured, committers) = driver::run(committers?, &target.timed())?;
-    admin.renew()?;
+    let (measured, committers) = driver::run(committers?, &target.timed()).await?;
+    admin.renew().await?;
     for commits in committers.iter().flat_map(|committer| &committer.groups) {
         if commits.offset > 0 {
-            admin.send(&mut groups::offset_fetch(&commits.group, Some(topic))?)?;
-            groups::check_offsets(admin.receive()?.body, commits.offset).context("after the last commit")?;
+            admin.send(&mut groups::offset_fetch(&commits.group, Some(topic))?).await?;
+            groups::check_offsets(admin.receive().await?.body, commits.offset).context("after the last commit")?;
         }
     }
-    groups::delete(admin, groups)?;
+    groups::delete(admin, groups).await?;
     let settings = format!(
         "{} connections, {} groups, {} partitions a request",
         flags.connections, flags.groups, topic.partitions
@@ -100,12 +101,12 @@ impl Commits {
         Ok(Self { group, places: places?, frame, partitions, offset: 0 })
     }
 
-    pub fn send(&mut self, connection: &mut Connection, offset: i64) -> anyhow::Result<()> {
+    pub async fn send(&mut self, connection: &mut Connection, offset: i64) -> anyhow::Result<()> {
         for place in &self.places {
             self.frame.set_i64(*place, offset);
         }
         self.offset = offset;
-        connection.send(&mut self.frame)
+        connection.send(&mut self.frame).await
     }
 
     pub fn check(&self, body: Reader<'_>) -> anyhow::Result<()> {
@@ -122,12 +123,12 @@ struct Committer {
 }
 
 impl Worker for Committer {
-    fn step(&mut self, tally: &mut Tally<'_>) -> anyhow::Result<bool> {
+    async fn step(&mut self, tally: &mut Tally) -> anyhow::Result<bool> {
         let index = self.next % self.groups.len().max(1);
         self.next += 1;
         let commits = self.groups.get_mut(index).context("a connection without a group")?;
-        commits.send(&mut self.connection, commits.offset + 1)?;
-        let reply = self.connection.receive()?;
+        commits.send(&mut self.connection, commits.offset + 1).await?;
+        let reply = self.connection.receive().await?;
         commits.check(reply.body)?;
         tally.request(reply.latency, 0, 0);
         Ok(true)

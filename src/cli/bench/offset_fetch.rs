@@ -23,25 +23,25 @@ pub struct Flags {
     all: bool,
 }
 
-pub fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
-    Topic::with(target, flags.load.partitions, |topic, admin| fetch(target, flags, topic, admin))
+pub async fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
+    Topic::with(target, flags.load.partitions, async |topic, admin| fetch(target, flags, topic, admin).await).await
 }
 
-fn fetch(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection) -> anyhow::Result<Report> {
-    let groups = groups::prepare(admin, flags.load.groups)?;
+async fn fetch(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection) -> anyhow::Result<Report> {
+    let groups = groups::prepare(admin, flags.load.groups).await?;
     for group in &groups {
         let mut commits = Commits::new(group.clone(), topic)?;
-        commits.send(admin, COMMITTED)?;
-        commits.check(admin.receive()?.body)?;
+        commits.send(admin, COMMITTED).await?;
+        commits.check(admin.receive().await?.body)?;
     }
     let asked = if flags.all { None } else { Some(topic) };
     let frames: anyhow::Result<Vec<_>> = groups.iter().map(|group| groups::offset_fetch(group, asked)).collect();
     let (frames, partitions) = (frames?, usize::try_from(topic.partitions)?);
-    let readers = target.connect_many(flags.load.connections)?.into_iter().enumerate();
+    let readers = target.connect_many(flags.load.connections).await?.into_iter().enumerate();
     // Not all begin with the same group.
     let readers = readers.map(|(next, connection)| Reader { connection, frames: frames.clone(), next, partitions });
-    let (measured, _) = driver::run(readers.collect(), &target.timed())?;
-    groups::delete(admin, groups)?;
+    let (measured, _) = driver::run(readers.collect(), &target.timed()).await?;
+    groups::delete(admin, groups).await?;
     let settings = format!(
         "{} connections, {} groups, {} partitions {}",
         flags.load.connections,
@@ -60,11 +60,11 @@ struct Reader {
 }
 
 impl Worker for Reader {
-    fn step(&mut self, tally: &mut Tally<'_>) -> anyhow::Result<bool> {
+    async fn step(&mut self, tally: &mut Tally) -> anyhow::Result<bool> {
         let index = self.next % self.frames.len().max(1);
         self.next += 1;
-        self.connection.send(self.frames.get_mut(index).context("no group")?)?;
-        let reply = self.connection.receive()?;
+        self.connection.send(self.frames.get_mut(index).context("no group")?).await?;
+        let reply = self.connection.receive().await?;
         let partitions = groups::check_offsets(reply.body, COMMITTED).context("OffsetFetch response")?;
         ensure!(partitions == self.partitions, "{partitions} partitions answered of {}", self.partitions);
         tally.request(reply.latency, 0, 0);

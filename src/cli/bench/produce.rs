@@ -24,7 +24,7 @@ use crate::model::batch::BatchBuilder;
 
 #[derive(Args, Clone, Debug)]
 pub struct Flags {
-    /// Connections, each with a thread of its own
+    /// Connections that send
     #[arg(long, value_name = "COUNT", default_value = "4", value_parser = at_least_one)]
     pub connections: usize,
     /// Requests that a connection sends before it waits for a reply
@@ -50,9 +50,11 @@ pub struct Flags {
     pub total_bytes: Option<usize>,
 }
 
-pub fn run(name: &'static str, target: &Target, flags: &Flags) -> anyhow::Result<Report> {
+pub async fn run(name: &'static str, target: &Target, flags: &Flags) -> anyhow::Result<Report> {
     let plan = if flags.total_bytes.is_some() { target.until_done() } else { target.timed() };
-    let measured = Topic::with(target, flags.partitions, |topic, admin| produce(target, flags, topic, admin, &plan))?;
+    let measured =
+        Topic::with(target, flags.partitions, async |topic, admin| produce(target, flags, topic, admin, &plan).await)
+            .await?;
     let Flags { connections, in_flight, partitions_per_request, acks, .. } = flags;
     let settings = format!(
         "{connections} connections, {in_flight} in flight, {partitions_per_request} × {} records of {} a request, acks={acks}",
@@ -63,7 +65,7 @@ pub fn run(name: &'static str, target: &Target, flags: &Flags) -> anyhow::Result
 }
 
 /// Runs the load and checks that the broker has as many records more as it has acknowledged.
-pub fn produce(
+pub async fn produce(
     target: &Target,
     flags: &Flags,
     topic: &Topic,
@@ -71,13 +73,13 @@ pub fn produce(
     plan: &Plan,
 ) -> anyhow::Result<driver::Measured> {
     let batch = batch(records_per_batch(flags), flags.record_bytes)?;
-    let before = topic.record_count(admin)?;
-    let connections = target.connect_many(flags.connections)?.into_iter().enumerate();
+    let before = topic.record_count(admin).await?;
+    let connections = target.connect_many(flags.connections).await?.into_iter().enumerate();
     let producers: anyhow::Result<Vec<_>> =
         connections.map(|(index, connection)| Producer::new(index, connection, flags, topic, &batch)).collect();
-    let (measured, producers) = driver::run(producers?, plan)?;
+    let (measured, producers) = driver::run(producers?, plan).await?;
     let acknowledged: i64 = producers.iter().map(|producer| producer.acknowledged).sum();
-    let kept = topic.record_count(admin)? - before;
+    let kept = topic.record_count(admin).await? - before;
     ensure!(kept == acknowledged, "the broker acknowledged {acknowledged} records and has {kept}");
     Ok(measured)
 }
@@ -133,8 +135,8 @@ impl Producer {
         }
     }
 
-    fn receive(&mut self, tally: &mut Tally<'_>) -> anyhow::Result<()> {
-        let reply = self.connection.receive()?;
+    async fn receive(&mut self, tally: &mut Tally) -> anyhow::Result<()> {
+        let reply = self.connection.receive().await?;
         let partitions = check(reply.body).context("Produce response")?;
         ensure!(partitions == self.partitions, "{partitions} partitions answered of {}", self.partitions);
         tally.request(reply.latency, self.records, self.bytes);
@@ -144,20 +146,20 @@ impl Producer {
 }
 
 impl Worker for Producer {
-    fn step(&mut self, tally: &mut Tally<'_>) -> anyhow::Result<bool> {
+    async fn step(&mut self, tally: &mut Tally) -> anyhow::Result<bool> {
         while self.connection.in_flight() < self.in_flight && self.may_send() {
-            self.connection.send(&mut self.frame)?;
+            self.connection.send(&mut self.frame).await?;
         }
         if self.connection.in_flight() == 0 {
             return Ok(false);
         }
-        self.receive(tally)?;
+        self.receive(tally).await?;
         Ok(true)
     }
 
-    fn finish(&mut self, tally: &mut Tally<'_>) -> anyhow::Result<()> {
+    async fn finish(&mut self, tally: &mut Tally) -> anyhow::Result<()> {
         while self.connection.in_flight() > 0 {
-            self.receive(tally)?;
+            self.receive(tally).await?;
         }
         Ok(())
     }

@@ -35,12 +35,12 @@ pub struct Flags {
     record_bytes: usize,
 }
 
-pub fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
-    Topic::with(target, 1, |topic, admin| measure(target, flags, topic, admin))
+pub async fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
+    Topic::with(target, 1, async |topic, admin| measure(target, flags, topic, admin).await).await
 }
 
-fn measure(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection) -> anyhow::Result<Report> {
-    let first_offset = topic.end_offsets(admin)?.first().copied().context("the topic has no partition")?;
+async fn measure(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection) -> anyhow::Result<Report> {
+    let first_offset = topic.end_offsets(admin).await?.first().copied().context("the topic has no partition")?;
     let seconds = (target.warmup + target.duration).as_secs_f64() + 1.0;
     let slots = (seconds * f64::from(flags.rate)) as usize;
     let sends = Arc::new(Sends {
@@ -51,7 +51,7 @@ fn measure(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection
         finished: AtomicBool::new(false),
     });
     let producer = Producer {
-        connection: target.connect()?,
+        connection: target.connect().await?,
         frame: produce::one_record(topic, flags.record_bytes)?,
         interval: Duration::from_secs(1) / flags.rate,
         next: Instant::now(),
@@ -60,8 +60,8 @@ fn measure(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connection
     let partition = FetchPartition::default().with_fetch_offset(marker(0)).with_partition_max_bytes(MAX_BYTES);
     let frame = Frame::encode(fetch::VERSION, &fetch::request(topic, vec![partition], MAX_BYTES))?;
     let place = frame.place_of(marker(0))?;
-    let consumer = Consumer { connection: target.connect()?, frame, place, position: first_offset, sends };
-    let (measured, _) = driver::run(vec![Role::Producer(producer), Role::Consumer(consumer)], &target.timed())?;
+    let consumer = Consumer { connection: target.connect().await?, frame, place, position: first_offset, sends };
+    let (measured, _) = driver::run(vec![Role::Producer(producer), Role::Consumer(consumer)], &target.timed()).await?;
     let settings =
         format!("{} records of {} a second, from send to receipt", flags.rate, size_text(flags.record_bytes));
     Report::new("tail", target, settings, measured)
@@ -94,17 +94,17 @@ enum Role {
 }
 
 impl Worker for Role {
-    fn step(&mut self, tally: &mut Tally<'_>) -> anyhow::Result<bool> {
+    async fn step(&mut self, tally: &mut Tally) -> anyhow::Result<bool> {
         match self {
-            Self::Producer(producer) => producer.step(),
-            Self::Consumer(consumer) => consumer.step(tally).map(|_| true),
+            Self::Producer(producer) => producer.step().await,
+            Self::Consumer(consumer) => consumer.step(tally).await.map(|_| true),
         }
     }
 
-    fn finish(&mut self, tally: &mut Tally<'_>) -> anyhow::Result<()> {
+    async fn finish(&mut self, tally: &mut Tally) -> anyhow::Result<()> {
         match self {
-            Self::Producer(producer) => producer.finish(),
-            Self::Consumer(consumer) => consumer.finish(tally),
+            Self::Producer(producer) => producer.finish().await,
+            Self::Consumer(consumer) => consumer.finish(tally).await,
         }
     }
 }
@@ -119,24 +119,25 @@ struct Producer {
 }
 
 impl Producer {
-    fn step(&mut self) -> anyhow::Result<bool> {
+    async fn step(&mut self) -> anyhow::Result<bool> {
+        // Timers of the runtime are no finer than a millisecond. The consumer has the other thread.
         thread::sleep(self.next.saturating_duration_since(Instant::now()));
         self.next += self.interval;
         let index = self.sends.count.load(Ordering::Relaxed);
         let Some(at_ns) = self.sends.at_ns.get(usize::try_from(index)?) else { return Ok(false) };
         at_ns.store(self.sends.now_ns(), Ordering::Release);
-        self.connection.send(&mut self.frame)?;
+        self.connection.send(&mut self.frame).await?;
         self.sends.count.store(index + 1, Ordering::Release);
         // Replies that have come wait in the socket meanwhile; nobody measures them.
         if self.connection.in_flight() > IN_FLIGHT {
-            produce::check_one(self.connection.receive()?.body)?;
+            produce::check_one(self.connection.receive().await?.body)?;
         }
         Ok(true)
     }
 
-    fn finish(&mut self) -> anyhow::Result<()> {
+    async fn finish(&mut self) -> anyhow::Result<()> {
         while self.connection.in_flight() > 0 {
-            produce::check_one(self.connection.receive()?.body)?;
+            produce::check_one(self.connection.receive().await?.body)?;
         }
         self.sends.finished.store(true, Ordering::Release);
         Ok(())
@@ -153,10 +154,10 @@ struct Consumer {
 
 impl Consumer {
     /// Whether the poll brought anything.
-    fn step(&mut self, tally: &mut Tally<'_>) -> anyhow::Result<bool> {
+    async fn step(&mut self, tally: &mut Tally) -> anyhow::Result<bool> {
         self.frame.set_i64(self.place, self.position);
-        self.connection.send(&mut self.frame)?;
-        let reply = self.connection.receive()?;
+        self.connection.send(&mut self.frame).await?;
+        let reply = self.connection.receive().await?;
         let received_ns = self.sends.now_ns();
         let first = self.position;
         let read = fetch::walk(reply.body, std::slice::from_mut(&mut self.position)).context("Fetch response")?;
@@ -168,7 +169,7 @@ impl Consumer {
     }
 
     /// Everything that was sent must arrive.
-    fn finish(&mut self, tally: &mut Tally<'_>) -> anyhow::Result<()> {
+    async fn finish(&mut self, tally: &mut Tally) -> anyhow::Result<()> {
         let mut last_record = Instant::now();
         loop {
             let received = self.position - self.sends.first_offset;
@@ -177,7 +178,7 @@ impl Consumer {
             if finished && received == sent {
                 return Ok(());
             }
-            if self.step(tally)? {
+            if self.step(tally).await? {
                 last_record = Instant::now();
             }
             ensure!(last_record.elapsed() < PATIENCE, "{sent} records sent and {received} received");
@@ -185,6 +186,8 @@ impl Consumer {
     }
 }
 
+/// One for the producer, which sleeps on it, one for the consumer.
+pub const THREADS: usize = 2;
 const MAX_BYTES: i32 = 1 << 20;
 const IN_FLIGHT: usize = 64;
 /// The last record is followed by long polls that bring nothing.

@@ -1,9 +1,6 @@
 //! The topic that a workload runs on: created, waited for, counted, deleted.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use kafka_protocol::{
@@ -17,6 +14,8 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
+use tokio::time::sleep;
+
 use super::{Target, connection::Connection, reader::broker_error};
 
 pub struct Topic {
@@ -28,24 +27,24 @@ pub struct Topic {
 impl Topic {
     /// Does the work on the topic that the command line names, made where it is missing; else on a fresh one, which is
     /// deleted at the end, also when the work fails.
-    pub fn with<T>(
+    pub async fn with<T>(
         target: &Target,
         partitions: usize,
-        work: impl FnOnce(&Self, &mut Connection) -> anyhow::Result<T>,
+        work: impl AsyncFnOnce(&Self, &mut Connection) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let mut admin = target.connect()?;
-        let topic = Self::prepare(target, &mut admin, i32::try_from(partitions)?)?;
-        let result = work(&topic, &mut admin);
-        let deleted = topic.delete(&mut admin);
+        let mut admin = target.connect().await?;
+        let topic = Self::prepare(target, &mut admin, i32::try_from(partitions)?).await?;
+        let result = work(&topic, &mut admin).await;
+        let deleted = topic.delete(&mut admin).await;
         result.and_then(|value| deleted.map(|()| value))
     }
 
-    fn prepare(target: &Target, connection: &mut Connection, partitions: i32) -> anyhow::Result<Self> {
+    async fn prepare(target: &Target, connection: &mut Connection, partitions: i32) -> anyhow::Result<Self> {
         let mut topic = Self::planned(target, partitions);
-        if topic.ours || !topic.find(connection)? {
-            topic.create(connection)?;
+        if topic.ours || !topic.find(connection).await? {
+            topic.create(connection).await?;
         }
-        topic.wait_until_served(connection)?;
+        topic.wait_until_served(connection).await?;
         Ok(topic)
     }
 
@@ -55,13 +54,13 @@ impl Topic {
         Self { name: TopicName(StrBytes::from_string(name)), partitions, ours: target.topic.is_none() }
     }
 
-    pub fn create(&self, connection: &mut Connection) -> anyhow::Result<()> {
+    pub async fn create(&self, connection: &mut Connection) -> anyhow::Result<()> {
         let topic = CreatableTopic::default()
             .with_name(self.name.clone())
             .with_num_partitions(self.partitions)
             .with_replication_factor(1);
         let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(ADMIN_TIMEOUT_MS);
-        for topic in connection.call(5, &request)?.topics {
+        for topic in connection.call(5, &request).await?.topics {
             if topic.error_code != 0 {
                 return Err(broker_error(topic.error_code, &format!("create topic {}", self.name.as_str())));
             }
@@ -70,13 +69,13 @@ impl Topic {
     }
 
     /// A topic that has its name from outside stays.
-    pub fn delete(&self, connection: &mut Connection) -> anyhow::Result<()> {
+    pub async fn delete(&self, connection: &mut Connection) -> anyhow::Result<()> {
         if !self.ours {
             return Ok(());
         }
         let request =
             DeleteTopicsRequest::default().with_topic_names(vec![self.name.clone()]).with_timeout_ms(ADMIN_TIMEOUT_MS);
-        for topic in connection.call(5, &request)?.responses {
+        for topic in connection.call(5, &request).await?.responses {
             if topic.error_code != 0 {
                 return Err(broker_error(topic.error_code, &format!("delete topic {}", self.name.as_str())));
             }
@@ -85,23 +84,23 @@ impl Topic {
     }
 
     /// The sum over all partitions.
-    pub fn record_count(&self, connection: &mut Connection) -> anyhow::Result<i64> {
-        let begins: i64 = self.offsets(connection, EARLIEST)?.iter().sum();
-        let ends: i64 = self.offsets(connection, LATEST)?.iter().sum();
+    pub async fn record_count(&self, connection: &mut Connection) -> anyhow::Result<i64> {
+        let begins: i64 = self.offsets(connection, EARLIEST).await?.iter().sum();
+        let ends: i64 = self.offsets(connection, LATEST).await?.iter().sum();
         Ok(ends - begins)
     }
 
-    pub fn first_offsets(&self, connection: &mut Connection) -> anyhow::Result<Vec<i64>> {
-        self.offsets(connection, EARLIEST)
+    pub async fn first_offsets(&self, connection: &mut Connection) -> anyhow::Result<Vec<i64>> {
+        self.offsets(connection, EARLIEST).await
     }
 
-    pub fn end_offsets(&self, connection: &mut Connection) -> anyhow::Result<Vec<i64>> {
-        self.offsets(connection, LATEST)
+    pub async fn end_offsets(&self, connection: &mut Connection) -> anyhow::Result<Vec<i64>> {
+        self.offsets(connection, LATEST).await
     }
 
     /// Whether Metadata shows every partition with a leader.
-    pub fn is_visible(&self, connection: &mut Connection) -> anyhow::Result<bool> {
-        let topics = connection.call(METADATA_VERSION, &self.metadata_request())?.topics;
+    pub async fn is_visible(&self, connection: &mut Connection) -> anyhow::Result<bool> {
+        let topics = connection.call(METADATA_VERSION, &self.metadata_request()).await?.topics;
         Ok(topics.iter().any(|topic| {
             let led =
                 topic.partitions.iter().filter(|partition| partition.error_code == 0 && partition.leader_id.0 >= 0);
@@ -115,8 +114,8 @@ impl Topic {
     }
 
     /// Whether it exists; takes over how many partitions it has.
-    fn find(&mut self, connection: &mut Connection) -> anyhow::Result<bool> {
-        let topics = connection.call(METADATA_VERSION, &self.metadata_request())?.topics;
+    async fn find(&mut self, connection: &mut Connection) -> anyhow::Result<bool> {
+        let topics = connection.call(METADATA_VERSION, &self.metadata_request()).await?.topics;
         let topic = topics.into_iter().next().context("Metadata without the topic that it was asked for")?;
         if topic.error_code == ResponseError::UnknownTopicOrPartition.code() {
             return Ok(false);
@@ -129,23 +128,23 @@ impl Topic {
     }
 
     /// Kafka shows a new partition before its log is there: only a ListOffsets that works says that it is served.
-    pub fn wait_until_served(&self, connection: &mut Connection) -> anyhow::Result<()> {
+    pub async fn wait_until_served(&self, connection: &mut Connection) -> anyhow::Result<()> {
         let begin = Instant::now();
-        while let Err(error) = self.offsets(connection, EARLIEST) {
+        while let Err(error) = self.offsets(connection, EARLIEST).await {
             ensure!(begin.elapsed() < PATIENCE, "topic {} is not served: {error:#}", self.name.as_str());
-            thread::sleep(Duration::from_millis(5));
+            sleep(Duration::from_millis(5)).await;
         }
         Ok(())
     }
 
-    fn offsets(&self, connection: &mut Connection, timestamp: i64) -> anyhow::Result<Vec<i64>> {
+    async fn offsets(&self, connection: &mut Connection, timestamp: i64) -> anyhow::Result<Vec<i64>> {
         let partition = |index| ListOffsetsPartition::default().with_partition_index(index).with_timestamp(timestamp);
         let topic = ListOffsetsTopic::default()
             .with_name(self.name.clone())
             .with_partitions((0..self.partitions).map(partition).collect());
         let request = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]);
         let mut offsets = Vec::new();
-        for mut partition in connection.call(6, &request)?.topics.into_iter().flat_map(|topic| topic.partitions) {
+        for mut partition in connection.call(6, &request).await?.topics.into_iter().flat_map(|topic| topic.partitions) {
             if partition.error_code != 0 {
                 let what = format!("offsets of {}-{}", self.name.as_str(), partition.partition_index);
                 return Err(broker_error(std::mem::take(&mut partition.error_code), &what));
