@@ -48,6 +48,14 @@ impl Gateway {
 /// What is known of the client behind a connection.
 pub struct Session {
     pub peer: SocketAddr,
+    /// [`Request::client_host`], once it was asked for.
+    host: OnceLock<String>,
+}
+
+impl Session {
+    pub fn new(peer: SocketAddr) -> Self {
+        Self { peer, host: OnceLock::new() }
+    }
 }
 
 /// One API as this gateway speaks it.

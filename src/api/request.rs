@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use kafka_protocol::{
     messages::ApiKey,
     protocol::{Decodable, Encodable, StrBytes},
@@ -90,7 +90,7 @@ impl Request {
 
     /// The client's address as DescribeGroups shows it: Java's `InetAddress.toString` without a host name.
     pub fn client_host(&self) -> String {
-        format!("/{}", self.session.peer.ip())
+        self.session.host.get_or_init(|| format!("/{}", self.session.peer.ip())).clone()
     }
 
     /// Decodes the body, after the guard has walked it.
@@ -128,6 +128,11 @@ impl Request {
 
     /// Answers with `response` once it resolves; the work behind it was enqueued before this call.
     pub fn pending<T: Encodable>(mut self, response: impl Future<Output = T> + Send + 'static) -> Handled {
+        let mut response = Box::pin(response);
+        // Mostly it has resolved by now; else it is polled again, by the one that waits for it.
+        if let Some(response) = response.as_mut().now_or_never() {
+            return self.ready(&response);
+        }
         self.release_frame();
         Ok(Outcome::Pending(Box::pin(async move { self.encode(&response.await) })))
     }

@@ -23,6 +23,7 @@ use tracing::{debug, warn};
 use crate::{
     api::{Gateway, Outcome, Reply, RequestError, Session},
     config::NetSettings,
+    model::Chunk,
     wire::frame::ResponseFrame,
 };
 
@@ -68,8 +69,14 @@ pub(super) async fn serve(
         Ok(stream) => stream,
         Err(error) => return warn!(%peer, %error, "cannot serve a connection"),
     };
-    let session = Arc::new(Session { peer });
-    let mut connection = Connection { gateway: &gateway, session, settings: &settings, queue: VecDeque::new() };
+    let session = Arc::new(Session::new(peer));
+    let mut connection = Connection {
+        gateway: &gateway,
+        session,
+        settings: &settings,
+        queue: VecDeque::new(),
+        outgoing: VecDeque::new(),
+    };
     match connection.run(&mut stream, budget, shutdown).await {
         Ok(()) => debug!(%peer, "connection closed"),
         Err(reason) => debug!(%peer, %reason, "connection closed"),
@@ -97,6 +104,8 @@ struct Connection<'a> {
     session: Arc<Session>,
     settings: &'a NetSettings,
     queue: VecDeque<Waiting>,
+    /// What is being sent; kept for its room.
+    outgoing: VecDeque<Chunk>,
 }
 
 /// A dispatched request whose reply was not sent; a Produce holds the memory of its records until then.
@@ -126,7 +135,6 @@ impl Connection<'_> {
                 biased;
                 reply = head(&mut self.queue), if !self.queue.is_empty() => {
                     self.queue.pop_front();
-                    guard.touch();
                     self.send(&mut output, reply?, reader.is_charged()).await?;
                     guard.touch();
                 }
@@ -137,9 +145,8 @@ impl Connection<'_> {
                         Err(ReadError::Io(error)) => return Err(error.into()),
                         Err(reason) => Err(reason.into()),
                     };
-                    guard.touch();
                     match ready {
-                        Ok(None) => {}
+                        Ok(None) => guard.touch(),
                         Ok(Some(ready)) => {
                             self.send(&mut output, ready, reader.is_charged()).await?;
                             guard.touch();
@@ -186,15 +193,14 @@ impl Connection<'_> {
     /// Sends `first` and every reply behind it that is ready too, with as few writes as possible. A peer that reads
     /// nothing meanwhile has less time when its next frame is `charged`: others may wait for that memory.
     async fn send(&mut self, output: &mut WriteHalf<'_>, first: ResponseFrame, charged: bool) -> Result<(), Closed> {
-        let mut chunks = VecDeque::new();
         let mut bytes = first.len();
-        first.append_to(&mut chunks);
-        while chunks.len() < CHUNKS_MAX && bytes < MERGED_BYTES_MAX {
+        first.append_to(&mut self.outgoing);
+        while self.outgoing.len() < CHUNKS_MAX && bytes < MERGED_BYTES_MAX {
             match self.queue.front_mut() {
                 Some(Waiting { reply: Reply::Ready(ready), .. }) => {
                     if let Some(frame) = ready.take() {
                         bytes = bytes.saturating_add(frame.len());
-                        frame.append_to(&mut chunks);
+                        frame.append_to(&mut self.outgoing);
                     }
                     self.queue.pop_front();
                 }
@@ -204,7 +210,10 @@ impl Connection<'_> {
         // A consumer that works on what it has reads nothing for minutes, and may.
         let charged = charged || self.queue.iter().any(|waiting| waiting.charge.is_held());
         let patience = if charged { self.settings.read_timeout } else { self.settings.idle };
-        Ok(write_all(output.as_ref(), chunks, patience).await?)
+        write_all(output.as_ref(), &mut self.outgoing, patience).await?;
+        // A large fetch may have made it long.
+        self.outgoing.shrink_to(CHUNKS_KEPT);
+        Ok(())
     }
 
     /// No more is read, but the peer may still read: what it asked for is answered, within the time of an idle
@@ -307,6 +316,8 @@ impl IdleGuard {
 const PIPELINED_BYTES_MAX: usize = 64 * 1024;
 /// Replies that are ready together leave together up to about this many chunks.
 const CHUNKS_MAX: usize = 64;
+/// Room for so many is kept.
+const CHUNKS_KEPT: usize = 4;
 /// And not many more once they have about this many bytes.
 const MERGED_BYTES_MAX: usize = 1024 * 1024;
 

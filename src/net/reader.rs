@@ -4,7 +4,7 @@
 //! arrive. Small frames share one buffer; a large one has an allocation of its own, since its records may outlive it. A small
 //! frame that comes in one piece is gone again at once, and not charged.
 
-use std::io;
+use std::{future::poll_fn, io};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::{io::AsyncReadExt, net::tcp::ReadHalf, time::Instant};
@@ -71,15 +71,17 @@ impl FrameReader {
                 Some(length) => LENGTH_BYTES + length,
                 None => 0,
             };
+            if !self.buffer.is_empty() {
+                self.began.get_or_insert_with(Instant::now);
+            }
             if self.buffer.is_empty() {
                 // An idle connection holds no buffer.
                 self.buffer = BytesMut::new();
-                stream.readable().await?;
+                poll_fn(|context| stream.as_ref().poll_read_ready(context)).await?;
             }
             if self.fill(stream, wanted).await? == 0 {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(ReadError::Torn) };
             }
-            self.began.get_or_insert_with(Instant::now);
         }
     }
 

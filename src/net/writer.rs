@@ -24,23 +24,30 @@ pub(super) enum WriteError {
     Stalled,
 }
 
-/// Writes everything, as long as the peer takes some of it within each `patience`.
+/// Writes everything, as long as the peer takes some of it within each `patience`. On `Err` a part of it is left.
 pub(super) async fn write_all(
     stream: &TcpStream,
-    mut chunks: VecDeque<Chunk>,
+    chunks: &mut VecDeque<Chunk>,
     patience: Duration,
 ) -> Result<(), WriteError> {
     chunks.retain(|chunk| !chunk.is_empty());
     while !chunks.is_empty() {
-        let write = stream.async_io(Interest::WRITABLE, || match chunks.front() {
+        let write = || match chunks.front() {
             Some(Chunk::File(range)) => send_file(stream, range),
-            _ => send_heap(stream, &chunks),
-        });
-        let written = tokio::time::timeout(patience, write).await.map_err(|_| WriteError::Stalled)??;
+            _ => send_heap(stream, chunks),
+        };
+        let written = match stream.try_io(Interest::WRITABLE, write) {
+            // Only who has to wait for the peer needs a timer.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let written = stream.async_io(Interest::WRITABLE, write);
+                tokio::time::timeout(patience, written).await.map_err(|_| WriteError::Stalled)??
+            }
+            written => written?,
+        };
         if written == 0 {
             return Err(io::Error::from(io::ErrorKind::WriteZero).into());
         }
-        advance(&mut chunks, written);
+        advance(chunks, written);
     }
     Ok(())
 }
@@ -113,8 +120,8 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_reads_nothing_does_not_hold_a_write_for_ever() {
         let (_client, server) = pair().await;
-        let chunks = VecDeque::from([Bytes::from(vec![0; 64 << 20]).into()]);
-        let written = write_all(&server, chunks, Duration::from_millis(50)).await;
+        let mut chunks = VecDeque::from([Bytes::from(vec![0; 64 << 20]).into()]);
+        let written = write_all(&server, &mut chunks, Duration::from_millis(50)).await;
         assert!(matches!(written, Err(WriteError::Stalled)));
     }
 
@@ -137,7 +144,7 @@ mod tests {
             [b"head", &contents[10..2_500_010], &contents[..7], b"betweenand more", &contents[2_999_990..]].concat();
         let (mut client, server) = pair().await;
         let sent = async {
-            write_all(&server, VecDeque::from(chunks), Duration::from_secs(10)).await.unwrap();
+            write_all(&server, &mut VecDeque::from(chunks), Duration::from_secs(10)).await.unwrap();
             drop(server);
         };
         let mut received = Vec::new();
@@ -150,7 +157,7 @@ mod tests {
     async fn a_file_that_ends_before_its_range_is_an_error_and_no_hang() {
         let (_client, server) = pair().await;
         let file = Arc::new(tempfile::tempfile().unwrap());
-        let chunks = VecDeque::from([Chunk::File(FileRange { file, position: 0, len: 5 })]);
-        assert!(matches!(write_all(&server, chunks, Duration::from_secs(10)).await, Err(WriteError::Io(_))));
+        let mut chunks = VecDeque::from([Chunk::File(FileRange { file, position: 0, len: 5 })]);
+        assert!(matches!(write_all(&server, &mut chunks, Duration::from_secs(10)).await, Err(WriteError::Io(_))));
     }
 }

@@ -95,7 +95,7 @@ fn asked_name(wanted: &MetadataRequestTopic) -> Option<&kafka_protocol::messages
 fn describe(broker: &Broker, wanted: Option<&[MetadataRequestTopic]>) -> Vec<MetadataTopic> {
     let snapshot = broker.topics();
     let Some(wanted) = wanted else {
-        return snapshot.topics().map(|topic| described(topic)).collect();
+        return snapshot.topics().map(described).collect();
     };
     wanted
         .iter()

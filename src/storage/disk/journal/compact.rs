@@ -41,12 +41,12 @@ impl Compaction<'_> {
         let mut output: Option<Output> = None;
         for slice in 0..slices {
             let in_slice = |hash: KeyHash| hash.0 % slices == slice;
-            let (latest, next_sequence) = self.locate(set, &hasher, &in_slice)?;
+            let (live, next_sequence) = self.locate(set, &hasher, &in_slice)?;
             let output = match &mut output {
                 Some(output) => output,
                 None => output.insert(Output::create(self, next_sequence.saturating_sub(1), salt)?),
             };
-            self.copy(set, &hasher, &in_slice, &latest, output)?;
+            self.copy(set, &live, output)?;
         }
         match output {
             Some(output) => output.publish(self.files),
@@ -62,14 +62,14 @@ impl Compaction<'_> {
         self.files.sync_dir(self.dir)
     }
 
-    /// The ordinal of the latest record of each live key, and the sequence that follows `set`.
+    /// The ordinals of the latest records of live keys, in their order, and the sequence that follows `set`.
     fn locate(
         &self,
         set: &FileSet,
         hasher: &KeyHasher,
         in_slice: &dyn Fn(KeyHash) -> bool,
-    ) -> Result<(HashMap<KeyHash, u64>, u64), StorageError> {
-        let mut latest = HashMap::new();
+    ) -> Result<(Vec<u64>, u64), StorageError> {
+        let mut latest: HashMap<KeyHash, u64> = HashMap::new();
         let mut ordinal = 0;
         let next_sequence = set.visit(&mut |frame| {
             self.go_on()?;
@@ -87,26 +87,22 @@ impl Compaction<'_> {
             }
             Ok(())
         });
-        Ok((latest, self.unless_stopped(next_sequence)?))
+        let next_sequence = self.unless_stopped(next_sequence)?;
+        let mut live: Vec<u64> = latest.into_values().collect();
+        live.sort_unstable();
+        Ok((live, next_sequence))
     }
 
-    fn copy(
-        &self,
-        set: &FileSet,
-        hasher: &KeyHasher,
-        in_slice: &dyn Fn(KeyHash) -> bool,
-        latest: &HashMap<KeyHash, u64>,
-        output: &mut Output,
-    ) -> Result<(), StorageError> {
-        let mut ordinal: u64 = 0;
+    /// Copies the records with these ordinals.
+    fn copy(&self, set: &FileSet, live: &[u64], output: &mut Output) -> Result<(), StorageError> {
+        let mut live = live.iter().peekable();
+        let mut ordinal = 0;
         let mut failed = None;
         let copied = set.visit(&mut |frame| {
             self.go_on()?;
             for record in frame.records() {
                 let record = record?;
-                let hash = hasher.hash(frame.shard, record.key);
-                if in_slice(hash)
-                    && latest.get(&hash) == Some(&ordinal)
+                if live.next_if_eq(&&ordinal).is_some()
                     && let Some(value) = record.value
                     && let Err(error) = output.push(frame.shard, record.key, value)
                 {
