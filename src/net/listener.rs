@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use rustix::net::sockopt::set_tcp_congestion;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::Semaphore,
@@ -70,7 +71,7 @@ impl Listener {
                             continue;
                         };
                         refusing = false;
-                        let (Some(stream), Some((runtime, place))) = (released(stream), threads.place()) else { continue };
+                        let (Some(stream), Some((runtime, place))) = (released(stream, peer), threads.place()) else { continue };
                         let connection =
                             connection::serve(stream, peer, Arc::clone(&gateway), Arc::clone(&settings), budget.clone(), stopped.clone());
                         let connection = async move {
@@ -97,12 +98,24 @@ impl Listener {
 }
 
 /// Ready for the thread that will serve it.
-fn released(stream: TcpStream) -> Option<std::net::TcpStream> {
+fn released(stream: TcpStream, peer: SocketAddr) -> Option<std::net::TcpStream> {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "cannot set TCP_NODELAY");
+    }
+    if is_on_this_machine(&stream, peer)
+        && let Err(error) = set_tcp_congestion(&stream, CONGESTION_CONTROL_LOCAL)
+    {
+        debug!(%error, "cannot set TCP_CONGESTION");
     }
     stream.into_std().inspect_err(|error| warn!(%error, "cannot serve a connection")).ok()
 }
 
+fn is_on_this_machine(stream: &TcpStream, peer: SocketAddr) -> bool {
+    peer.ip().to_canonical().is_loopback() || stream.local_addr().is_ok_and(|local| local.ip() == peer.ip())
+}
+
+/// Nothing between two ends on one machine is ever congested. BBR, which some machines have for all connections, sends
+/// at a pace all the same, and half as much. Every kernel has this one and lets every process use it.
+const CONGESTION_CONTROL_LOCAL: &str = "reno";
 const BACKLOG: u32 = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
