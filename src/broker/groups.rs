@@ -7,7 +7,7 @@ use crate::{
     coordinator::{
         CommitRequest, DeleteOffsetsRequest, FetchOffsetsRequest, FetchedOffsets, GroupError, PartitionResults,
     },
-    model::{OffsetMetadata, TopicPartition},
+    model::{OffsetMetadata, TopicName, TopicPartition},
 };
 
 use super::Broker;
@@ -34,9 +34,17 @@ impl Broker {
         let timer = self.metrics.offset_commit_seconds.start_timer();
         let committed = self.metrics.offsets_committed.clone();
         let snapshot = self.topics();
-        let (mut asked, mut known) = (Vec::new(), Vec::new());
+        let count = request.partitions.len();
+        let (mut asked, mut known) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut looked_up: Option<(TopicName, Option<&Arc<Topic>>)> = None;
         for mut commit in request.partitions {
-            let topic = existing(snapshot.topic(&commit.partition.topic), &commit.partition);
+            // Neighbours are mostly of one topic: it is looked up once.
+            let name = &commit.partition.topic;
+            let topic = match &looked_up {
+                Some((last, topic)) if Arc::ptr_eq(last, name) => *topic,
+                _ => looked_up.insert((Arc::clone(name), snapshot.topic(name))).1,
+            };
+            let topic = existing(topic, &commit.partition);
             asked.push((commit.partition.clone(), topic.is_some()));
             if let Some(topic) = topic {
                 commit.topic_id = topic.id;

@@ -68,7 +68,7 @@ impl Snapshot {
     }
 
     /// All topics in the order of their names.
-    pub fn topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
+    pub fn topics(&self) -> impl ExactSizeIterator<Item = &Arc<Topic>> {
         self.by_name.values()
     }
 

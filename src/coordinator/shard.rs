@@ -394,8 +394,8 @@ impl Shard {
                 self.batch.changed.insert(Arc::clone(group));
             }
         }
-        self.batch.records.extend(out.records);
-        self.batch.replies.extend(out.replies);
+        put_behind(&mut self.batch.records, out.records);
+        put_behind(&mut self.batch.replies, out.replies);
     }
 
     /// Stores a batch that has grown large, so that no append comes near what the journal takes at once: it would fail
@@ -509,6 +509,11 @@ impl Shard {
     fn now(&self) -> Now {
         now(self.clock.as_ref())
     }
+}
+
+/// Puts `more` behind `all`, which mostly is empty.
+fn put_behind<T>(all: &mut Vec<T>, more: Vec<T>) {
+    if all.is_empty() { *all = more } else { all.extend(more) }
 }
 
 /// Of the states that a group went through in one batch only the last is stored.

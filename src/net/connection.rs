@@ -1,8 +1,8 @@
 //! One connection: reads requests, dispatches them in order, sends replies in the order of the requests.
 //!
 //! A single task does both, so that an idle connection is small and a request needs no hand-over. Dispatch takes a
-//! request's place in whatever queue it goes to; its reply is awaited at the head of the queue of replies. That is
-//! how pipelined produces and commits share one sync and yet nothing overtakes anything (design.md, "A request").
+//! request's place in whatever queue it goes to; a reply that is not there by then is awaited at the head of the queue of
+//! replies. That is how pipelined produces and commits share one sync and yet nothing overtakes anything (design.md, "A request").
 
 use std::{collections::VecDeque, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -182,7 +182,7 @@ impl Connection<'_> {
         let (reply, alone) = match outcome {
             Outcome::NoReply => return Ok(None),
             Outcome::Ready(frame) if self.queue.is_empty() => return Ok(Some(frame)),
-            Outcome::Ready(frame) => (Reply::Ready(Some(frame)), false),
+            Outcome::Ready(frame) => (Reply::Ready(Some(frame)), is_large),
             Outcome::Pending(reply) => (Reply::Waiting(reply), is_large),
             Outcome::Alone(reply) => (Reply::Waiting(reply), true),
         };

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use rustix::net::sockopt::set_tcp_congestion;
+use rustix::net::sockopt::{set_tcp_congestion, tcp_congestion};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::Semaphore,
@@ -18,6 +18,8 @@ use super::{budget::Budget, connection, shutdown::Shutdown, threads::Threads};
 pub struct Listener {
     socket: TcpListener,
     settings: NetSettings,
+    /// The machine's congestion control, where accepted sockets inherit another from the listener's.
+    congestion_control: Option<String>,
 }
 
 impl Listener {
@@ -34,8 +36,11 @@ impl Listener {
         if let Some(bytes) = settings.receive_buffer_bytes {
             socket.set_recv_buffer_size(bytes)?;
         }
+        let congestion_control = set_local_congestion_control(&socket)
+            .inspect_err(|error| debug!(%error, "connections from this machine keep its congestion control"))
+            .unwrap_or_default();
         socket.bind(address)?;
-        Ok(Self { socket: socket.listen(BACKLOG)?, settings })
+        Ok(Self { socket: socket.listen(BACKLOG)?, settings, congestion_control })
     }
 
     /// The address that was bound.
@@ -46,7 +51,7 @@ impl Listener {
     /// Serves on `threads` until `shutdown` says stop, then waits for the connections, but not longer than the drain
     /// time.
     pub async fn run(self, gateway: Arc<Gateway>, threads: Arc<Threads>, mut shutdown: Shutdown) {
-        let Self { socket, settings } = self;
+        let Self { socket, settings, congestion_control } = self;
         let slots = Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)));
         let budget = Budget::new(settings.in_flight_bytes_max, settings.read_timeout);
         let settings = Arc::new(settings);
@@ -71,7 +76,7 @@ impl Listener {
                             continue;
                         };
                         refusing = false;
-                        let (Some(stream), Some((runtime, place))) = (released(stream, peer), threads.place()) else { continue };
+                        let (Some(stream), Some((runtime, place))) = (released(stream, peer, congestion_control.as_deref()), threads.place()) else { continue };
                         let connection =
                             connection::serve(stream, peer, Arc::clone(&gateway), Arc::clone(&settings), budget.clone(), stopped.clone());
                         let connection = async move {
@@ -97,25 +102,72 @@ impl Listener {
     }
 }
 
-/// Ready for the thread that will serve it.
-fn released(stream: TcpStream, peer: SocketAddr) -> Option<std::net::TcpStream> {
+/// For connections from this machine, and answers what others are to have in its place. Set here and not on the accepted
+/// socket: one that began with BBR stays paced (docs/decisions/0015-connections-from-this-machine-are-not-paced.md).
+fn set_local_congestion_control(listener: &TcpSocket) -> io::Result<Option<String>> {
+    let usual = tcp_congestion(listener)?;
+    if usual == CONGESTION_CONTROL_LOCAL {
+        return Ok(None);
+    }
+    set_tcp_congestion(listener, CONGESTION_CONTROL_LOCAL)?;
+    Ok(Some(usual))
+}
+
+/// Ready for the thread that will serve it; with `congestion_control` if it is from another machine.
+fn released(stream: TcpStream, peer: SocketAddr, congestion_control: Option<&str>) -> Option<std::net::TcpStream> {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "cannot set TCP_NODELAY");
     }
-    if is_on_this_machine(&stream, peer)
-        && let Err(error) = set_tcp_congestion(&stream, CONGESTION_CONTROL_LOCAL)
+    if let Some(usual) = congestion_control
+        && !stream.local_addr().is_ok_and(|local| is_on_this_machine(local, peer))
+        && let Err(error) = set_tcp_congestion(&stream, usual)
     {
         debug!(%error, "cannot set TCP_CONGESTION");
     }
     stream.into_std().inspect_err(|error| warn!(%error, "cannot serve a connection")).ok()
 }
 
-fn is_on_this_machine(stream: &TcpStream, peer: SocketAddr) -> bool {
-    peer.ip().to_canonical().is_loopback() || stream.local_addr().is_ok_and(|local| local.ip() == peer.ip())
+fn is_on_this_machine(local: SocketAddr, peer: SocketAddr) -> bool {
+    peer.ip().to_canonical().is_loopback() || local.ip() == peer.ip()
 }
 
-/// Nothing between two ends on one machine is ever congested. BBR, which some machines have for all connections, sends
-/// at a pace all the same, and half as much. Every kernel has this one and lets every process use it.
+/// Every kernel has it, and it sends what it has. Nothing between two ends on one machine is ever congested.
 const CONGESTION_CONTROL_LOCAL: &str = "reno";
 const BACKLOG: u32 = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_on_this_machine_when_nothing_is_between() {
+        let cases = [
+            ("192.0.2.1:9092", "192.0.2.1:40000", true),
+            ("127.0.0.1:9092", "127.0.0.7:40000", true),
+            ("[::1]:9092", "[::1]:40000", true),
+            ("[::ffff:127.0.0.1]:9092", "[::ffff:127.0.0.1]:40000", true),
+            ("192.0.2.1:9092", "192.0.2.2:40000", false),
+            ("[2001:db8::1]:9092", "[2001:db8::2]:40000", false),
+        ];
+        for (local, peer, expected) in cases {
+            assert_eq!(is_on_this_machine(local.parse().unwrap(), peer.parse().unwrap()), expected, "{local} {peer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_has_the_congestion_control_of_where_it_comes_from() {
+        let listener = TcpSocket::new_v4().unwrap();
+        let machine = tcp_congestion(&listener).unwrap();
+        let usual = set_local_congestion_control(&listener).unwrap();
+        listener.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = listener.listen(8).unwrap();
+        let address = listener.local_addr().unwrap();
+        for (peer, expected) in [("127.0.0.1:1", CONGESTION_CONTROL_LOCAL), ("192.0.2.1:1", machine.as_str())] {
+            let _client = TcpStream::connect(address).await.unwrap();
+            let (accepted, _) = listener.accept().await.unwrap();
+            let released = released(accepted, peer.parse().unwrap(), usual.as_deref()).unwrap();
+            assert_eq!(tcp_congestion(&released).unwrap(), expected);
+        }
+    }
+}

@@ -71,13 +71,12 @@ impl FrameReader {
                 Some(length) => LENGTH_BYTES + length,
                 None => 0,
             };
-            if !self.buffer.is_empty() {
-                self.began.get_or_insert_with(Instant::now);
-            }
             if self.buffer.is_empty() {
                 // An idle connection holds no buffer.
                 self.buffer = BytesMut::new();
                 poll_fn(|context| stream.as_ref().poll_read_ready(context)).await?;
+            } else {
+                self.began.get_or_insert_with(Instant::now);
             }
             if self.fill(stream, wanted).await? == 0 {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(ReadError::Torn) };

@@ -11,7 +11,7 @@ use rustix::{
     io::Errno,
     net::{SendAncillaryBuffer, SendFlags, send, sendmsg},
 };
-use tokio::{io::Interest, net::TcpStream};
+use tokio::{io::Interest, net::TcpStream, task::consume_budget};
 
 use crate::model::{Chunk, FileRange};
 
@@ -48,6 +48,10 @@ pub(super) async fn write_all(
             return Err(io::Error::from(io::ErrorKind::WriteZero).into());
         }
         advance(chunks, written);
+        if !chunks.is_empty() {
+            // A peer that takes it as fast as it is written would have the thread for all of it.
+            consume_budget().await;
+        }
     }
     Ok(())
 }

@@ -73,7 +73,10 @@ impl Projected for JournaledStorage {
         if records.is_empty() {
             return Ok(());
         }
-        let encoded = records.iter().map(encode).collect::<Result<_, _>>()?;
+        let mut encoded = Vec::with_capacity(records.len());
+        for record in &records {
+            encoded.push(encode(record)?);
+        }
         let projection = Arc::clone(&self.projection);
         let (tell, told) = oneshot::channel();
         let done = move |outcome: Result<(), StorageError>| {

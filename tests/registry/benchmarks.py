@@ -61,7 +61,10 @@ def write(text: str, target: str = "perf-test", title: str = "Schema Registry") 
 
 def machine(load: float) -> str:
     """What figures depend on; `load` is the load average before the run."""
-    return f"Machine: {os.cpu_count()} cores, {_processor()}; its load average before the run was {load:.1f}."
+    return (
+        f"Machine: {os.cpu_count()} cores, {_processor()}, {_congestion_control()} for TCP; its load average before the run\n"
+        f"was {load:.1f}."
+    )
 
 
 def _row(label: str, cells: list[str]) -> str:
@@ -80,6 +83,11 @@ def _conditions(schemas: int, load: float) -> str:
         "newest schema; most of it is the registry's own start and its waits of 1 s for a poll that comes back empty. Kafka is\n"
         f"{KAFKA_VERSION} as it ships. {machine(load)}"
     )
+
+
+def _congestion_control() -> str:
+    chosen = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+    return chosen.read_text().strip() if chosen.exists() else "the usual congestion control"
 
 
 def _processor() -> str:

@@ -49,9 +49,13 @@ pub fn handle(mut request: Request) -> Handled {
     }
     let may_create = body.allow_auto_topic_creation && request.broker().settings().broker.auto_create_topics;
     if !may_create || !names_unknown_topic(request.broker(), wanted.as_deref()) {
-        let topics = describe(request.broker(), wanted.as_deref());
-        let partitions: i64 = topics.iter().map(|topic| i64::from(topic.partitions)).sum();
-        return in_place(partitions > PARTITIONS_AT_HAND, || respond(&request, topics, asked)).map(Outcome::Ready);
+        let topics = wanted.as_ref().map_or_else(|| request.broker().topics().topics().len(), Vec::len);
+        let responded = in_place(topics > TOPICS_AT_HAND, || {
+            let topics = describe(request.broker(), wanted.as_deref());
+            let partitions: i64 = topics.iter().map(|topic| i64::from(topic.partitions)).sum();
+            in_place(partitions > PARTITIONS_AT_HAND, || respond(&request, topics, asked))
+        });
+        return responded.map(Outcome::Ready);
     }
     request.release_frame();
     Ok(Outcome::Alone(Box::pin(async move {
@@ -182,6 +186,7 @@ fn failed(name: Option<&TopicName>, id: Uuid, error: ResponseError) -> MetadataT
     }
 }
 
-/// Partitions that an answer names without leaving its thread to others meanwhile.
+/// Topics and partitions that an answer names without leaving its thread to others meanwhile.
+const TOPICS_AT_HAND: usize = 1000;
 const PARTITIONS_AT_HAND: i64 = 20_000;
 const FIRST_VERSION_BY_ID: i16 = 12;

@@ -67,7 +67,7 @@ fn commit_request(
         topics = body.topics.len(),
         "commit"
     );
-    let mut partitions = Vec::new();
+    let mut partitions = Vec::with_capacity(body.topics.iter().map(|topic| topic.partitions.len()).sum());
     for (topic_index, topic) in body.topics.into_iter().enumerate() {
         let name = domain_name(&topic.name);
         for (index, partition) in topic.partitions.into_iter().enumerate() {
@@ -106,25 +106,25 @@ fn respond(
             asked.into_iter().map(|partition| (partition, code)).collect()
         }
     };
-    by_topic(codes)
+    by_topic(&codes)
 }
 
 /// A request of too many partitions is refused as a whole: it would be one step of the group's shard.
 fn refuse(asked: Vec<TopicPartition>) -> OffsetCommitResponse {
-    by_topic(asked.into_iter().map(|partition| (partition, ResponseError::InvalidRequest.code())).collect())
+    let code = ResponseError::InvalidRequest.code();
+    by_topic(&asked.into_iter().map(|partition| (partition, code)).collect::<Vec<_>>())
 }
 
-fn by_topic(codes: Vec<(TopicPartition, i16)>) -> OffsetCommitResponse {
-    let mut topics: Vec<OffsetCommitResponseTopic> = Vec::new();
-    for (TopicPartition { topic, partition }, code) in codes {
-        let result = OffsetCommitResponsePartition::default().with_partition_index(partition).with_error_code(code);
-        match topics.last_mut() {
-            Some(last) if last.name.as_str() == &*topic => last.partitions.push(result),
-            _ => topics
-                .push(OffsetCommitResponseTopic::default().with_name(topic_name(&topic)).with_partitions(vec![result])),
-        }
-    }
-    OffsetCommitResponse::default().with_topics(topics)
+fn by_topic(codes: &[(TopicPartition, i16)]) -> OffsetCommitResponse {
+    let result = |(TopicPartition { partition, .. }, code): &(TopicPartition, i16)| {
+        OffsetCommitResponsePartition::default().with_partition_index(*partition).with_error_code(*code)
+    };
+    let topics = codes.chunk_by(|(one, _), (next, _)| one.topic == next.topic).filter_map(|of_topic| {
+        let (TopicPartition { topic, .. }, _) = of_topic.first()?;
+        let topic = OffsetCommitResponseTopic::default().with_name(topic_name(topic));
+        Some(topic.with_partitions(of_topic.iter().map(result).collect()))
+    });
+    OffsetCommitResponse::default().with_topics(topics.collect())
 }
 
 /// Clients before version 9 do not know the error of a group that does not exist.

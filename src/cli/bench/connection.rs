@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    os::fd::AsFd,
     time::{Duration, Instant},
 };
 
@@ -66,7 +67,7 @@ impl Connection {
         self.stream.write_all(frame.bytes()).await.context("the broker takes no request")
     }
 
-    /// The next reply. It waits for as long as that takes: the driver sees when nothing goes on.
+    /// The next reply. It waits for as long as that takes: in a measurement the driver sees when nothing goes on.
     pub async fn receive(&mut self) -> anyhow::Result<Reply<'_>> {
         let (id, sent) = self.outstanding.pop_front().context("no request is in flight")?;
         self.fill(4).await?;
@@ -80,6 +81,22 @@ impl Connection {
         let answered = body.i32()?;
         ensure!(answered == id, "the broker answered request {answered} instead of {id}");
         Ok(Reply { body, latency })
+    }
+
+    /// One request and its reply, outside of a measurement.
+    pub async fn exchange(&mut self, frame: &mut Frame) -> anyhow::Result<Reply<'_>> {
+        let answered = async {
+            self.send(frame).await?;
+            self.receive().await
+        };
+        timeout(PATIENCE, answered).await.context("no reply from the broker")?
+    }
+
+    /// Serves the connection on the runtime of this thread from now on.
+    pub fn move_here(&mut self) -> anyhow::Result<()> {
+        let stream = std::net::TcpStream::from(self.stream.as_fd().try_clone_to_owned()?);
+        self.stream = TcpStream::from_std(stream)?;
+        Ok(())
     }
 
     /// One request and its whole response: for what is not measured, or needs no lightness.

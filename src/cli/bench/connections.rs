@@ -69,8 +69,7 @@ impl Opener {
         let mut connection = Connection::open(&self.address)
             .await
             .with_context(|| format!("connection {} of this worker", self.open.len() + 1))?;
-        connection.send(&mut self.frame).await?;
-        connection.receive().await?.body.no_error(|| "ApiVersions".to_owned())?;
+        connection.exchange(&mut self.frame).await?.body.no_error(|| "ApiVersions".to_owned())?;
         self.open.push(connection);
         Ok(begin.elapsed())
     }

@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use hdrhistogram::Histogram;
 use tokio::{
+    runtime::Builder,
     task::{JoinError, JoinSet},
     time::timeout,
 };
@@ -26,6 +27,11 @@ pub trait Worker: Send + 'static {
     /// Sends what it may send and waits for one reply. False: its share is done.
     fn step(&mut self, tally: &mut Tally) -> impl Future<Output = anyhow::Result<bool>> + Send;
 
+    /// Called first, on the thread that will do the work: one that has it to itself takes its connection along.
+    fn move_here(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// Waits for what is still in flight when the time is over.
     fn finish(&mut self, _tally: &mut Tally) -> impl Future<Output = anyhow::Result<()>> + Send {
         async { Ok(()) }
@@ -35,6 +41,9 @@ pub trait Worker: Send + 'static {
 /// How long to run, and whom to watch.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
+    /// A thread for each worker, for those that wait in other ways or copy as much as a thread can. Else few threads
+    /// serve all: replies to connections of one thread wake up nobody else.
+    pub own_threads: bool,
     /// Warm-up and measured time; None: measured from the start until all shares are done.
     pub time: Option<(Duration, Duration)>,
     pub server: Option<Server>,
@@ -90,7 +99,15 @@ pub async fn run<W: Worker>(workers: Vec<W>, plan: &Plan) -> anyhow::Result<(Mea
     let begin = if plan.time.is_some() { Stage::Warmup } else { Stage::Measured };
     let mut sample = Sample::take(plan)?;
     shared.enter(begin);
-    let tasks = workers.into_iter().map(|worker| drive(worker, Arc::clone(&shared))).collect();
+    let mut tasks = JoinSet::new();
+    for worker in workers {
+        let driven = drive(worker, Arc::clone(&shared));
+        if plan.own_threads {
+            tasks.spawn_blocking(|| Builder::new_current_thread().enable_all().build()?.block_on(driven));
+        } else {
+            tasks.spawn(driven);
+        }
+    }
     let mut crew = Crew { shared, tasks, ended: Vec::new(), progress: plan.progress };
     if let Some((warmup, _)) = plan.time {
         crew.watch("warm-up", warmup).await?;
@@ -159,6 +176,7 @@ impl Shared {
 }
 
 async fn drive<W: Worker>(mut worker: W, shared: Arc<Shared>) -> anyhow::Result<(W, Tally)> {
+    worker.move_here()?;
     let mut tally = Tally { shared, counts: Counts::default(), latency_ns: histogram()? };
     while !tally.shared.is_over() && worker.step(&mut tally).await? {}
     worker.finish(&mut tally).await?;

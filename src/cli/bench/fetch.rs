@@ -10,7 +10,7 @@ use kafka_protocol::messages::{
 use super::{
     Target,
     connection::Connection,
-    driver::{self, Tally, Worker},
+    driver::{self, Plan, Tally, Worker},
     frames::{Frame, Place, marker},
     produce::{self, at_least_one},
     reader::Reader,
@@ -39,12 +39,6 @@ pub struct Flags {
     /// fetch.max.bytes of the consumers
     #[arg(long, value_name = "SIZE", default_value = "50MiB", value_parser = units::size)]
     max_bytes: usize,
-}
-
-impl Flags {
-    pub fn connections(&self) -> usize {
-        self.connections
-    }
 }
 
 pub async fn run(target: &Target, flags: &Flags) -> anyhow::Result<Report> {
@@ -83,7 +77,7 @@ async fn read(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connect
         .into_iter()
         .map(|each| Consumer::new(each, flags, topic, &log))
         .collect();
-    let (measured, consumers) = driver::run(consumers?, &target.timed()).await?;
+    let (measured, consumers) = driver::run(consumers?, &Plan { own_threads: true, ..target.timed() }).await?;
     let passes: u64 = consumers.iter().map(|consumer| consumer.passes).sum();
     let settings = format!(
         "{} connections, {} records in {} partitions, {} a partition and {} a request",
@@ -150,6 +144,10 @@ impl Consumer {
 }
 
 impl Worker for Consumer {
+    fn move_here(&mut self) -> anyhow::Result<()> {
+        self.connection.move_here()
+    }
+
     async fn step(&mut self, tally: &mut Tally) -> anyhow::Result<bool> {
         for (place, position) in self.places.iter().zip(&self.positions) {
             self.frame.set_i64(*place, *position);

@@ -100,8 +100,8 @@ async fn ask_coordinator(connection: &mut Connection, group: &GroupId) -> anyhow
     if found.error_code != 0 {
         return Err(broker_error(found.error_code, "FindCoordinator"));
     }
-    connection.send(&mut offset_fetch(group, None)?).await?;
-    check_offsets(connection.receive().await?.body, 0).map(drop)
+    let reply = connection.exchange(&mut offset_fetch(group, None)?).await?;
+    check_offsets(reply.body, 0).map(drop)
 }
 
 const OFFSET_FETCH_VERSION: i16 = 8;

@@ -125,7 +125,9 @@ pub(super) fn run(flags: &BenchFlags) -> ExitCode {
 
 impl BenchFlags {
     fn run_on_threads(&self) -> anyhow::Result<Report> {
-        let runtime = Builder::new_multi_thread().worker_threads(self.workload.threads()).enable_all().build()?;
+        // Half of the processors; the others are the broker's, which often is on the same machine.
+        let threads = thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2));
+        let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
         runtime.block_on(self.run())
     }
 
@@ -141,18 +143,6 @@ impl BenchFlags {
             Workload::Join(flags) => join::run(&self.target, flags).await,
             Workload::Connections(flags) => connections::run(&self.target, flags).await,
             Workload::CreateTopic(flags) => create_topic::run(&self.target, flags).await,
-        }
-    }
-}
-
-impl Workload {
-    /// As few as do the work: replies to connections of one thread wake up nobody else.
-    fn threads(&self) -> usize {
-        match self {
-            Self::Fetch(flags) => flags.connections(),
-            Self::Tail(_) => tail::THREADS,
-            // Half of the processors; the others are the broker's, which often is on the same machine.
-            _ => thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2)),
         }
     }
 }
@@ -185,7 +175,12 @@ impl Target {
 
     /// Measure from the first request until the workers have done their share.
     fn until_done(&self) -> Plan {
-        Plan { time: None, server: self.server(), progress: !self.quiet && io::stderr().is_terminal() }
+        Plan {
+            own_threads: false,
+            time: None,
+            server: self.server(),
+            progress: !self.quiet && io::stderr().is_terminal(),
+        }
     }
 }
 

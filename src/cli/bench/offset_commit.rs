@@ -58,8 +58,8 @@ async fn commit(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Conne
     admin.renew().await?;
     for commits in committers.iter().flat_map(|committer| &committer.groups) {
         if commits.offset > 0 {
-            admin.send(&mut groups::offset_fetch(&commits.group, Some(topic))?).await?;
-            groups::check_offsets(admin.receive().await?.body, commits.offset).context("after the last commit")?;
+            let reply = admin.exchange(&mut groups::offset_fetch(&commits.group, Some(topic))?).await?;
+            groups::check_offsets(reply.body, commits.offset).context("after the last commit")?;
         }
     }
     groups::delete(admin, groups).await?;
@@ -101,12 +101,13 @@ impl Commits {
         Ok(Self { group, places: places?, frame, partitions, offset: 0 })
     }
 
-    pub async fn send(&mut self, connection: &mut Connection, offset: i64) -> anyhow::Result<()> {
+    /// The next commit.
+    pub fn frame(&mut self, offset: i64) -> &mut Frame {
         for place in &self.places {
             self.frame.set_i64(*place, offset);
         }
         self.offset = offset;
-        connection.send(&mut self.frame).await
+        &mut self.frame
     }
 
     pub fn check(&self, body: Reader<'_>) -> anyhow::Result<()> {
@@ -127,7 +128,7 @@ impl Worker for Committer {
         let index = self.next % self.groups.len().max(1);
         self.next += 1;
         let commits = self.groups.get_mut(index).context("a connection without a group")?;
-        commits.send(&mut self.connection, commits.offset + 1).await?;
+        self.connection.send(commits.frame(commits.offset + 1)).await?;
         let reply = self.connection.receive().await?;
         commits.check(reply.body)?;
         tally.request(reply.latency, 0, 0);

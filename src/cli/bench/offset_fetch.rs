@@ -31,8 +31,8 @@ async fn fetch(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Connec
     let groups = groups::prepare(admin, flags.load.groups).await?;
     for group in &groups {
         let mut commits = Commits::new(group.clone(), topic)?;
-        commits.send(admin, COMMITTED).await?;
-        commits.check(admin.receive().await?.body)?;
+        let reply = admin.exchange(commits.frame(COMMITTED)).await?;
+        commits.check(reply.body)?;
     }
     let asked = if flags.all { None } else { Some(topic) };
     let frames: anyhow::Result<Vec<_>> = groups.iter().map(|group| groups::offset_fetch(group, asked)).collect();

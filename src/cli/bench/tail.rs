@@ -16,7 +16,7 @@ use kafka_protocol::messages::fetch_request::FetchPartition;
 use super::{
     Target,
     connection::Connection,
-    driver::{self, Tally, Worker},
+    driver::{self, Plan, Tally, Worker},
     fetch,
     frames::{Frame, Place, marker},
     produce,
@@ -61,7 +61,11 @@ async fn measure(target: &Target, flags: &Flags, topic: &Topic, admin: &mut Conn
     let frame = Frame::encode(fetch::VERSION, &fetch::request(topic, vec![partition], MAX_BYTES))?;
     let place = frame.place_of(marker(0))?;
     let consumer = Consumer { connection: target.connect().await?, frame, place, position: first_offset, sends };
-    let (measured, _) = driver::run(vec![Role::Producer(producer), Role::Consumer(consumer)], &target.timed()).await?;
+    let (measured, _) = driver::run(
+        vec![Role::Producer(producer), Role::Consumer(consumer)],
+        &Plan { own_threads: true, ..target.timed() },
+    )
+    .await?;
     let settings =
         format!("{} records of {} a second, from send to receipt", flags.rate, size_text(flags.record_bytes));
     Report::new("tail", target, settings, measured)
@@ -94,6 +98,13 @@ enum Role {
 }
 
 impl Worker for Role {
+    fn move_here(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Producer(producer) => producer.connection.move_here(),
+            Self::Consumer(consumer) => consumer.connection.move_here(),
+        }
+    }
+
     async fn step(&mut self, tally: &mut Tally) -> anyhow::Result<bool> {
         match self {
             Self::Producer(producer) => producer.step().await,
@@ -120,7 +131,7 @@ struct Producer {
 
 impl Producer {
     async fn step(&mut self) -> anyhow::Result<bool> {
-        // Timers of the runtime are no finer than a millisecond. The consumer has the other thread.
+        // Timers of the runtime are no finer than a millisecond, and the thread is its own.
         thread::sleep(self.next.saturating_duration_since(Instant::now()));
         self.next += self.interval;
         let index = self.sends.count.load(Ordering::Relaxed);
@@ -186,8 +197,6 @@ impl Consumer {
     }
 }
 
-/// One for the producer, which sleeps on it, one for the consumer.
-pub const THREADS: usize = 2;
 const MAX_BYTES: i32 = 1 << 20;
 const IN_FLIGHT: usize = 64;
 /// The last record is followed by long polls that bring nothing.

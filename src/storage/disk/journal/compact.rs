@@ -117,6 +117,9 @@ impl Compaction<'_> {
             return Err(error);
         }
         self.unless_stopped(copied)?;
+        if live.next().is_some() {
+            return Err(StorageError::Corrupt("the journal was not read twice alike".to_owned()));
+        }
         output.flush_all()
     }
 
