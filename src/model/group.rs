@@ -46,6 +46,29 @@ pub struct MemberMetadata {
     pub assignment: Base64Bytes,
 }
 
+impl MemberMetadata {
+    /// Whether the two differ in nothing but what the leader assigned.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let Self {
+            member_id,
+            group_instance_id,
+            client_id,
+            client_host,
+            session_timeout_ms,
+            rebalance_timeout_ms,
+            protocols,
+            assignment: _,
+        } = other;
+        self.member_id == *member_id
+            && self.group_instance_id == *group_instance_id
+            && self.client_id == *client_id
+            && self.client_host == *client_host
+            && self.session_timeout_ms == *session_timeout_ms
+            && self.rebalance_timeout_ms == *rebalance_timeout_ms
+            && self.protocols == *protocols
+    }
+}
+
 /// Everything of a group that a restart must bring back: a completed generation of a classic one, or the whole of one of
 /// the consumer protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -105,15 +105,32 @@ impl Group {
     /// Takes over a stored generation, at a restart as in the moment when it is written. Soft state of members that
     /// are in it stays.
     pub fn replay(&mut self, value: &GroupMetadata, timers: &mut Timers) {
-        let mut before = std::mem::take(&mut self.members);
+        let mut is_counted = true;
         for meta in &value.members {
-            let member = match before.remove(&meta.member_id) {
-                Some(member) => Member { meta: meta.clone(), ..member },
-                None => Member::new(meta.clone()),
-            };
-            self.members.insert(Arc::clone(&meta.member_id), member);
+            match self.members.get_mut(&meta.member_id) {
+                // What a member says of itself seldom changes from one state of the group to the next.
+                Some(member) if member.meta.says_the_same(meta) => member.meta.assignment.clone_from(&meta.assignment),
+                Some(member) => {
+                    member.meta = meta.clone();
+                    is_counted = false;
+                }
+                None => {
+                    self.members.insert(Arc::clone(&meta.member_id), Member::new(meta.clone()));
+                    is_counted = false;
+                }
+            }
         }
-        before.values_mut().for_each(|member| timers.cancel(&mut member.session));
+        if self.members.len() != value.members.len() {
+            let stays: HashSet<_> = value.members.iter().map(|meta| &*meta.member_id).collect();
+            self.members.retain(|member_id, member| {
+                let stays = stays.contains(&**member_id);
+                if !stays {
+                    timers.cancel(&mut member.session);
+                }
+                stays
+            });
+            is_counted = false;
+        }
         self.state = match value.state {
             _ if value.members.is_empty() => GroupState::Empty,
             GroupState::CompletingRebalance => GroupState::CompletingRebalance,
@@ -126,7 +143,9 @@ impl Group {
         self.generation = value.generation;
         self.leader.clone_from(&value.leader);
         self.stored = true;
-        self.recount();
+        if !is_counted {
+            self.recount();
+        }
     }
 
     /// Writes a new stored state of the group and applies it.
@@ -403,14 +422,17 @@ pub(super) fn millis(timeout_ms: i32) -> u64 {
 }
 
 /// A member's protocols as they are kept: a name that comes twice counts once.
-pub(super) fn stored_protocols(protocols: Vec<(String, Bytes)>) -> Vec<(String, Base64Bytes)> {
-    let mut seen = HashSet::with_capacity(protocols.len());
-    let is_new = |(name, _): &(String, Bytes)| seen.insert(name.clone());
-    protocols.into_iter().filter(is_new).map(|(name, metadata)| (name, Base64Bytes(metadata))).collect()
+pub(super) fn stored_protocols(mut protocols: Vec<(String, Bytes)>) -> Vec<(String, Base64Bytes)> {
+    // Most members have one.
+    if protocols.len() > 1 {
+        let mut seen = HashSet::with_capacity(protocols.len());
+        protocols.retain(|(name, _)| seen.insert(name.clone()));
+    }
+    protocols.into_iter().map(|(name, metadata)| (name, Base64Bytes(metadata))).collect()
 }
 
 /// What the members of a group say, counted.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Supported {
     /// How many members support each protocol.
     members: HashMap<String, usize>,
@@ -427,7 +449,10 @@ impl Supported {
     fn count(&mut self, member: &MemberMetadata) {
         self.bytes = self.bytes.saturating_add(said_bytes(member));
         for (name, _) in &member.protocols {
-            *self.members.entry(name.clone()).or_default() += 1;
+            match self.members.get_mut(name) {
+                Some(count) => *count += 1,
+                None => drop(self.members.insert(name.clone(), 1)),
+            }
         }
     }
 
@@ -457,3 +482,41 @@ pub(super) const MEMBER_BYTES_MAX: usize = 1 << 20;
 
 /// What all members of a group say together, at most; the record of the group has all of it.
 pub(super) const GROUP_BYTES_MAX: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_that_takes_over_states_is_as_one_that_begins_with_the_last() {
+        let member = |id: &str, instance_id: Option<&str>, protocol: &str, assignment: &'static [u8]| MemberMetadata {
+            member_id: Arc::from(id),
+            group_instance_id: instance_id.map(Arc::from),
+            client_id: "client".to_owned(),
+            client_host: "/127.0.0.1".to_owned(),
+            session_timeout_ms: 10_000,
+            rebalance_timeout_ms: 10_000,
+            protocols: vec![(protocol.to_owned(), Base64Bytes(Bytes::from_static(b"topics")))],
+            assignment: Base64Bytes(Bytes::from_static(assignment)),
+        };
+        let states = [
+            vec![member("a", None, "range", b""), member("b", Some("i"), "range", b"")],
+            vec![member("a", None, "range", b"0"), member("b", Some("i"), "range", b"1")],
+            vec![member("a", None, "range", b"0"), member("b", Some("i"), "sticky", b"1")],
+            vec![member("b", Some("i"), "sticky", b"1"), member("c", Some("j"), "sticky", b"2")],
+            vec![member("c", Some("j"), "sticky", b"3")],
+            vec![],
+        ];
+        let (mut group, mut timers) = (Group::new(Arc::from("g"), 0), Timers::default());
+        for members in states {
+            let mut stored = group.metadata();
+            stored.members = members;
+            group.replay(&stored, &mut timers);
+            let mut fresh = Group::new(Arc::from("g"), 0);
+            fresh.replay(&stored, &mut Timers::default());
+            assert_eq!(group.metadata(), fresh.metadata());
+            assert_eq!(group.metadata().members, stored.members);
+            assert_eq!((&group.supported, &group.static_members), (&fresh.supported, &fresh.static_members));
+        }
+    }
+}
