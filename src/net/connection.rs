@@ -2,7 +2,8 @@
 //!
 //! A single task does both, so that an idle connection is small and a request needs no hand-over. Dispatch takes a
 //! request's place in whatever queue it goes to; a reply that is not there by then is awaited at the head of the queue of
-//! replies. That is how pipelined produces and commits share one sync and yet nothing overtakes anything (design.md, "A request").
+//! replies. That is how pipelined produces and commits share one sync and yet nothing overtakes anything (design.md, "A
+//! request").
 
 use std::{collections::VecDeque, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -316,10 +317,10 @@ impl IdleGuard {
 const PIPELINED_BYTES_MAX: usize = 64 * 1024;
 /// Replies that are ready together leave together up to about this many chunks.
 const CHUNKS_MAX: usize = 64;
-/// Room for so many is kept.
-const CHUNKS_KEPT: usize = 4;
 /// And not many more once they have about this many bytes.
 const MERGED_BYTES_MAX: usize = 1024 * 1024;
+/// Room for so many chunks is kept from one reply to the next.
+const CHUNKS_KEPT: usize = 4;
 
 #[cfg(test)]
 mod tests {

@@ -76,7 +76,8 @@ impl Listener {
                             continue;
                         };
                         refusing = false;
-                        let (Some(stream), Some((runtime, place))) = (released(stream, peer, congestion_control.as_deref()), threads.place()) else { continue };
+                        let released = released(stream, peer, congestion_control.as_deref());
+                        let (Some(stream), Some((runtime, place))) = (released, threads.place()) else { continue };
                         let connection =
                             connection::serve(stream, peer, Arc::clone(&gateway), Arc::clone(&settings), budget.clone(), stopped.clone());
                         let connection = async move {

@@ -73,6 +73,7 @@ impl Projected for JournaledStorage {
         if records.is_empty() {
             return Ok(());
         }
+        // Collected into a `Result`, it would grow step by step.
         let mut encoded = Vec::with_capacity(records.len());
         for record in &records {
             encoded.push(encode(record)?);

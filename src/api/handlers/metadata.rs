@@ -179,7 +179,7 @@ fn unknown_name(name: &TopicName) -> MetadataTopic {
 fn failed(name: Option<&TopicName>, id: Uuid, error: ResponseError) -> MetadataTopic {
     MetadataTopic {
         error_code: error.code(),
-        name: name.map(Arc::clone),
+        name: name.cloned(),
         id,
         partitions: 0,
         operations: AUTHORIZED_OPERATIONS_OMITTED,

@@ -12,7 +12,6 @@ use kafka_protocol::{
     messages::ResponseHeader,
     protocol::{Decodable, HeaderVersion, Request},
 };
-
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -83,7 +82,7 @@ impl Connection {
         Ok(Reply { body, latency })
     }
 
-    /// One request and its reply, outside of a measurement.
+    /// One request and its reply, for which it does not wait for ever.
     pub async fn exchange(&mut self, frame: &mut Frame) -> anyhow::Result<Reply<'_>> {
         let answered = async {
             self.send(frame).await?;
@@ -103,11 +102,8 @@ impl Connection {
     pub async fn call<R: Request>(&mut self, version: i16, request: &R) -> anyhow::Result<R::Response> {
         self.renew().await?;
         self.last_call = Instant::now();
-        let answered = async {
-            self.send_request(version, request).await?;
-            self.receive_response::<R>(version).await
-        };
-        timeout(PATIENCE, answered).await.context("no reply from the broker")?
+        let reply = self.exchange(&mut Frame::encode(version, request)?).await?;
+        decode::<R>(version, reply.body)
     }
 
     /// Connects again after a long measurement: the broker has closed what was idle meanwhile (`connections.max.idle.ms`).
@@ -125,11 +121,7 @@ impl Connection {
 
     /// The second half of a [`call`](Self::call).
     pub async fn receive_response<R: Request>(&mut self, version: i16) -> anyhow::Result<R::Response> {
-        let mut body = self.receive().await?.body;
-        // The correlation id was taken and checked; the codec wants to see it.
-        let mut bytes = Bytes::from([&[0; 4], body.take(body.remaining())?].concat());
-        ResponseHeader::decode(&mut bytes, R::Response::header_version(version))?;
-        R::Response::decode(&mut bytes, version).with_context(|| format!("response of API {}", R::KEY))
+        decode::<R>(version, self.receive().await?.body)
     }
 
     fn unread(&self) -> &[u8] {
@@ -154,6 +146,13 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+fn decode<R: Request>(version: i16, mut body: Reader<'_>) -> anyhow::Result<R::Response> {
+    // The correlation id was taken and checked; the codec wants to see it.
+    let mut bytes = Bytes::from([&[0; 4], body.take(body.remaining())?].concat());
+    ResponseHeader::decode(&mut bytes, R::Response::header_version(version))?;
+    R::Response::decode(&mut bytes, version).with_context(|| format!("response of API {}", R::KEY))
 }
 
 const RENEWED_AFTER: Duration = Duration::from_secs(60);

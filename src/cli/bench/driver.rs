@@ -122,7 +122,7 @@ pub async fn run<W: Worker>(workers: Vec<W>, plan: &Plan) -> anyhow::Result<(Mea
     let mut latency_ns = histogram()?;
     let mut counts = Counts::default();
     let mut workers = Vec::with_capacity(crew.ended.len());
-    for (worker, tally) in crew.ended {
+    for (worker, tally) in std::mem::take(&mut crew.ended) {
         workers.push(worker);
         counts.add(tally.counts);
         latency_ns.add(tally.latency_ns).context("latencies")?;
@@ -205,6 +205,13 @@ struct Crew<W> {
     progress: bool,
 }
 
+/// Those on threads of their own cannot be cut: when one has failed, the others are told to end.
+impl<W> Drop for Crew<W> {
+    fn drop(&mut self) {
+        self.shared.enter(Stage::Over);
+    }
+}
+
 impl<W: Worker> Crew<W> {
     /// Until the time is over or all workers are done. An error when one has failed, or nothing goes on.
     async fn watch(&mut self, what: &str, time: Duration) -> anyhow::Result<()> {
@@ -268,3 +275,32 @@ impl<W: Worker> Crew<W> {
 
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 const LATENCY_NS_MAX: u64 = 120_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Steps for as long as it may, or fails at once.
+    struct Stepper {
+        fails: bool,
+    }
+
+    impl Worker for Stepper {
+        async fn step(&mut self, _tally: &mut Tally) -> anyhow::Result<bool> {
+            ensure!(!self.fails, "a wrong reply");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok(true)
+        }
+    }
+
+    /// The runtime of the test waits for every thread at its end.
+    #[tokio::test]
+    async fn one_that_fails_ends_all() {
+        for own_threads in [false, true] {
+            let plan = Plan { own_threads, time: None, server: None, progress: false };
+            let workers = vec![Stepper { fails: false }, Stepper { fails: true }];
+            let error = run(workers, &plan).await.map(drop).unwrap_err();
+            assert_eq!(error.to_string(), "a wrong reply");
+        }
+    }
+}

@@ -10,7 +10,6 @@ use kafka_protocol::{
     },
     protocol::StrBytes,
 };
-
 use tokio::time::sleep;
 
 use super::{

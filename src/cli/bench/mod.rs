@@ -128,7 +128,10 @@ impl BenchFlags {
         // Half of the processors; the others are the broker's, which often is on the same machine.
         let threads = thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2));
         let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
-        runtime.block_on(self.run())
+        let report = runtime.block_on(self.run());
+        // One that waits for a broker that says nothing must not hold up the message that says so.
+        runtime.shutdown_background();
+        report
     }
 
     async fn run(&self) -> anyhow::Result<Report> {

@@ -13,7 +13,6 @@ use kafka_protocol::{
     },
     protocol::StrBytes,
 };
-
 use tokio::time::sleep;
 
 use super::{Target, connection::Connection, reader::broker_error};
