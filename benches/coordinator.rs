@@ -57,7 +57,7 @@ fn stable(number: usize) -> GroupMetadata {
         leader: Some(member_id(0)),
         state: GroupState::Stable,
         state_timestamp_ms: 0,
-        members: (0..MEMBERS).map(member).collect(),
+        members: (0..MEMBERS).map(member).map(Arc::new).collect(),
         consumer: None,
     }
 }

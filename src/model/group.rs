@@ -86,7 +86,7 @@ pub struct GroupMetadata {
     /// Milliseconds since the epoch of the last change of state; offset retention counts from it.
     pub state_timestamp_ms: i64,
     /// Members of a classic group.
-    pub members: Vec<MemberMetadata>,
+    pub members: Vec<Arc<MemberMetadata>>,
     /// What makes it a group of the consumer protocol (KIP-848); none for a classic one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumer: Option<ConsumerGroupMetadata>,

@@ -285,6 +285,9 @@ struct IdleGuard {
     period: Duration,
     idle: Duration,
     read_timeout: Duration,
+    /// Something was received or sent since the timer began.
+    touched: bool,
+    /// When it last rang after that.
     quiet_since: Instant,
 }
 
@@ -296,16 +299,21 @@ impl IdleGuard {
             period,
             idle: settings.idle,
             read_timeout: settings.read_timeout,
+            touched: false,
             quiet_since: Instant::now(),
         }
     }
 
+    /// Does not look at the clock, for it is called for every request.
     fn touch(&mut self) {
-        self.quiet_since = Instant::now();
+        self.touched = true;
     }
 
     async fn alarm(&mut self) {
         self.timer.as_mut().await;
+        if std::mem::take(&mut self.touched) {
+            self.quiet_since = Instant::now();
+        }
     }
 
     fn rearm(&mut self) {

@@ -317,7 +317,7 @@ fn group_bytes(value: &GroupMetadata) -> u64 {
     });
     let members = value.members.iter().map(|member| {
         let protocols = member.protocols.iter().map(|(name, metadata)| name.len() + metadata.0.len());
-        size_of_val(member)
+        size_of_val(&**member)
             + member.member_id.len()
             + member.group_instance_id.as_ref().map_or(0, |id| id.len())
             + member.client_id.len()

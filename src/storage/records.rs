@@ -224,7 +224,9 @@ fn encode_offset(value: &OffsetMetadata) -> Bytes {
 }
 
 fn encode_group(value: &GroupMetadata) -> Result<Bytes, StorageError> {
-    let mut bytes = vec![VERSION_GROUP];
+    // Grown step by step it would be copied as often.
+    let mut bytes = Vec::with_capacity(GROUP_JSON_BYTES + value.members.len() * MEMBER_JSON_BYTES);
+    bytes.push(VERSION_GROUP);
     match serde_json::to_writer(&mut bytes, value) {
         Ok(()) => Ok(bytes.into()),
         Err(error) => Err(StorageError::Corrupt(format!("group {} is no JSON: {error}", value.group_id))),
@@ -250,6 +252,9 @@ const RESERVED_BYTES: usize = 8 + 2 + 4;
 /// Of an offset, between the version and the metadata.
 const OFFSET_FIXED_BYTES: usize = 8 + 4 + 8 + 8 + 16 + 1 + RESERVED_BYTES;
 const KEY_BYTES_SHOWN: usize = 200;
+/// What a classic group of few topics needs, about.
+const GROUP_JSON_BYTES: usize = 384;
+const MEMBER_JSON_BYTES: usize = 512;
 /// Beyond this, strings are hardly the same ones again.
 const SHARED_STRINGS_MAX: usize = 1 << 16;
 
@@ -273,7 +278,7 @@ mod tests {
             leader: Some("m-1".into()),
             state: GroupState::Stable,
             state_timestamp_ms: 1,
-            members: vec![MemberMetadata {
+            members: vec![Arc::new(MemberMetadata {
                 member_id: "m-1".into(),
                 group_instance_id: None,
                 client_id: "c\u{0}\"".to_owned(),
@@ -282,7 +287,7 @@ mod tests {
                 rebalance_timeout_ms: 60_000,
                 protocols: vec![("v0".to_owned(), Base64Bytes(Bytes::from_static(&[0, 255, 7])))],
                 assignment: Base64Bytes(Bytes::from_static(b"\xff\x00")),
-            }],
+            })],
             consumer: None,
         }
     }

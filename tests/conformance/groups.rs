@@ -45,7 +45,7 @@ pub fn stable(id: &str, generation: i32, members: usize) -> GroupMetadata {
         leader: Some("member-0".into()),
         state: GroupState::Stable,
         state_timestamp_ms: i64::from(generation),
-        members: (0..members).map(member).collect(),
+        members: (0..members).map(member).map(Arc::new).collect(),
         ..empty(id)
     }
 }
@@ -88,9 +88,11 @@ pub async fn delete_keeps_offsets(backend: &impl Backend) {
 pub async fn opaque_bytes_come_back(backend: &impl Backend) {
     let storage = backend.open().await;
     let mut state = stable("g\u{0}\"\\", 1, 2);
-    state.members[0].assignment = Base64Bytes(Bytes::from((0..=255).collect::<Vec<u8>>()));
-    state.members[1].protocols = vec![(String::new(), Base64Bytes(Bytes::new())); 3];
-    state.members[1].client_id = "\u{1F600}\n".to_owned();
+    let [first, second] = state.members.as_mut_slice() else { panic!("two members") };
+    Arc::make_mut(first).assignment = Base64Bytes(Bytes::from((0..=255).collect::<Vec<u8>>()));
+    let second = Arc::make_mut(second);
+    second.protocols = vec![(String::new(), Base64Bytes(Bytes::new())); 3];
+    second.client_id = "\u{1F600}\n".to_owned();
     storage.save(&state).await.unwrap();
     storage.reload(ShardId::group(shard_of("g\u{0}\"\\", SHARDS))).await.unwrap();
     assert_eq!(storage.get("g\u{0}\"\\").await.unwrap(), Some(state));

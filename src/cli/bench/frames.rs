@@ -14,7 +14,8 @@ pub struct Frame {
 
 impl Frame {
     pub fn encode<R: Request>(version: i16, request: &R) -> anyhow::Result<Self> {
-        let mut bytes = vec![0; 4];
+        let mut bytes = Vec::with_capacity(BYTES_MIN);
+        bytes.resize(4, 0);
         RequestHeader::default()
             .with_request_api_key(R::KEY)
             .with_request_api_version(version)
@@ -66,6 +67,8 @@ pub fn marker(index: usize) -> i64 {
     MARKER_BASE + i64::try_from(index).unwrap_or_default()
 }
 
+/// Most frames need no more room.
+const BYTES_MIN: usize = 512;
 const CLIENT_ID: &str = "tidegate-bench";
 /// Behind length, API key and version.
 const CORRELATION_ID_AT: usize = 8;

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use clap::Args;
 use kafka_protocol::{
     error::ResponseError,
@@ -182,7 +182,7 @@ async fn send_joins(group: &GroupId, members: &mut [Member]) -> anyhow::Result<(
     for member in members {
         let protocol = JoinGroupRequestProtocol::default()
             .with_name(StrBytes::from_static_str(ASSIGNOR))
-            .with_metadata(subscription());
+            .with_metadata(Bytes::from_static(SUBSCRIPTION));
         let request = JoinGroupRequest::default()
             .with_group_id(group.clone())
             .with_session_timeout_ms(SESSION_TIMEOUT_MS)
@@ -215,7 +215,9 @@ async fn receive_generation(members: &mut [Member]) -> anyhow::Result<Generation
 async fn sync(group: &GroupId, members: &mut [Member], generation: &Generation) -> anyhow::Result<()> {
     for member in members.iter_mut() {
         let assign = |id: &StrBytes| {
-            SyncGroupRequestAssignment::default().with_member_id(id.clone()).with_assignment(assignment())
+            SyncGroupRequestAssignment::default()
+                .with_member_id(id.clone())
+                .with_assignment(Bytes::from_static(ASSIGNMENT))
         };
         let leads = member.id == generation.leader;
         let assignments = if leads { generation.members.iter().map(assign).collect() } else { Vec::new() };
@@ -231,7 +233,7 @@ async fn sync(group: &GroupId, members: &mut [Member], generation: &Generation) 
     for member in members {
         let response = member.connection.receive_response::<SyncGroupRequest>(SYNC_VERSION).await?;
         no_error(response.error_code, "SyncGroup")?;
-        ensure!(response.assignment == assignment(), "a member has another assignment than its leader gave it");
+        ensure!(response.assignment == ASSIGNMENT, "a member has another assignment than its leader gave it");
     }
     Ok(())
 }
@@ -240,37 +242,16 @@ fn no_error(code: i16, what: &str) -> anyhow::Result<()> {
     if code == 0 { Ok(()) } else { Err(broker_error(code, what)) }
 }
 
-/// ConsumerProtocolSubscription v0: one topic, no user data.
-fn subscription() -> Bytes {
-    let mut bytes = BytesMut::new();
-    put_topic(&mut bytes);
-    bytes.put_i32(-1);
-    bytes.freeze()
-}
-
-/// ConsumerProtocolAssignment v0: partition 0 of the topic, no user data.
-fn assignment() -> Bytes {
-    let mut bytes = BytesMut::new();
-    put_topic(&mut bytes);
-    bytes.put_i32(1);
-    bytes.put_i32(0);
-    bytes.put_i32(-1);
-    bytes.freeze()
-}
-
-fn put_topic(bytes: &mut BytesMut) {
-    bytes.put_i16(0);
-    bytes.put_i32(1);
-    bytes.put_i16(5);
-    bytes.put_slice(b"topic");
-}
-
 const JOIN_VERSION: i16 = 9;
 const SYNC_VERSION: i16 = 5;
 const LEAVE_VERSION: i16 = 5;
 const HEARTBEAT_VERSION: i16 = 4;
 const PROTOCOL_TYPE: &str = "consumer";
 const ASSIGNOR: &str = "range";
+/// ConsumerProtocolSubscription v0: one topic, no user data.
+const SUBSCRIPTION: &[u8] = b"\0\0\0\0\0\x01\0\x05topic\xff\xff\xff\xff";
+/// ConsumerProtocolAssignment v0: partition 0 of the topic, no user data.
+const ASSIGNMENT: &[u8] = b"\0\0\0\0\0\x01\0\x05topic\0\0\0\x01\0\0\0\0\xff\xff\xff\xff";
 const SESSION_TIMEOUT_MS: i32 = 45_000;
 const REBALANCE_TIMEOUT_MS: i32 = 60_000;
 const PATIENCE: Duration = Duration::from_secs(30);

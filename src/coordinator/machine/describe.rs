@@ -61,7 +61,7 @@ impl Group {
         let protocol = self.protocol.as_deref().filter(|_| self.state == GroupState::Stable);
         let member = |member: &Member| DescribedMember {
             metadata: if protocol.is_some() { member.metadata(protocol) } else { Default::default() },
-            ..DescribedMember::from(&member.meta)
+            ..DescribedMember::from(&*member.meta)
         };
         DescribedGroup {
             group_id: Arc::clone(&self.id),

@@ -55,7 +55,7 @@ pub(super) struct Group {
 /// A member: what is stored of it, and what is not.
 #[derive(Debug)]
 pub(super) struct Member {
-    pub meta: MemberMetadata,
+    pub meta: Arc<MemberMetadata>,
     pub awaiting_join: Option<Token>,
     pub awaiting_sync: Option<Token>,
     /// Has not been in a generation yet: it cannot send heartbeats, so waiting does not keep it alive.
@@ -109,13 +109,12 @@ impl Group {
         for meta in &value.members {
             match self.members.get_mut(&meta.member_id) {
                 // What a member says of itself seldom changes from one state of the group to the next.
-                Some(member) if member.meta.says_the_same(meta) => member.meta.assignment.clone_from(&meta.assignment),
                 Some(member) => {
-                    member.meta = meta.clone();
-                    is_counted = false;
+                    is_counted &= Arc::ptr_eq(&member.meta, meta) || member.meta.says_the_same(meta);
+                    member.meta = Arc::clone(meta);
                 }
                 None => {
-                    self.members.insert(Arc::clone(&meta.member_id), Member::new(meta.clone()));
+                    self.members.insert(Arc::clone(&meta.member_id), Member::new(Arc::clone(meta)));
                     is_counted = false;
                 }
             }
@@ -164,7 +163,7 @@ impl Group {
             leader: self.leader.clone(),
             state: self.state,
             state_timestamp_ms: self.state_timestamp_ms,
-            members: self.members.values().map(|member| member.meta.clone()).collect(),
+            members: self.members.values().map(|member| Arc::clone(&member.meta)).collect(),
             consumer: None,
         }
     }
@@ -285,9 +284,10 @@ impl Group {
     pub fn update_member(&mut self, member_id: &str, request: JoinRequest, token: Token, cx: &mut Cx<'_>) {
         let Some(member) = self.members.get_mut(member_id) else { return };
         self.supported.discount(&member.meta);
-        member.meta.protocols = stored_protocols(request.protocols);
-        member.meta.rebalance_timeout_ms = request.rebalance_timeout_ms;
-        member.meta.session_timeout_ms = request.session_timeout_ms;
+        let meta = Arc::make_mut(&mut member.meta);
+        meta.protocols = stored_protocols(request.protocols);
+        meta.rebalance_timeout_ms = request.rebalance_timeout_ms;
+        meta.session_timeout_ms = request.session_timeout_ms;
         self.supported.count(&member.meta);
         match member.awaiting_join.replace(token) {
             None => self.awaiting_join += 1,
@@ -308,6 +308,15 @@ impl Group {
         Some(token)
     }
 
+    /// Takes every join that waits, in the order of the member ids.
+    pub fn take_joins(&mut self) -> Vec<(Arc<str>, Token)> {
+        self.awaiting_join = 0;
+        let waiting = |(member_id, member): (&Arc<str>, &mut Member)| {
+            member.awaiting_join.take().map(|token| (Arc::clone(member_id), token))
+        };
+        self.members.iter_mut().filter_map(waiting).collect()
+    }
+
     /// Gives a static member's place to a new member id and fences whoever waits under the old one (KIP-345).
     pub fn replace_static_member(
         &mut self,
@@ -324,8 +333,8 @@ impl Group {
             cx.reply(token, Reply::Sync(Err(GroupError::FencedInstanceId)));
         }
         cx.timers.cancel(&mut member.session);
-        let meta = MemberMetadata { member_id: Arc::clone(new_id), ..member.meta };
-        self.members.insert(Arc::clone(new_id), Member::new(meta));
+        Arc::make_mut(&mut member.meta).member_id = Arc::clone(new_id);
+        self.members.insert(Arc::clone(new_id), Member::new(member.meta));
         if self.is_leader(old_id) {
             self.leader = Some(Arc::clone(new_id));
         }
@@ -338,15 +347,15 @@ impl Group {
 
     /// Gives a member its whole session again.
     pub fn schedule_session(&mut self, member_id: &Arc<str>, cx: &mut Cx<'_>) {
-        let timeout_ms = self.members.get(member_id).map_or(0, |member| millis(member.meta.session_timeout_ms));
-        self.schedule_session_in(member_id, timeout_ms, cx);
+        if let Some(member) = self.members.get_mut(member_id) {
+            member.begin_session(&self.id, millis(member.meta.session_timeout_ms), cx);
+        }
     }
 
     /// Lets a member live for `timeout_ms`.
     pub fn schedule_session_in(&mut self, member_id: &Arc<str>, timeout_ms: u64, cx: &mut Cx<'_>) {
         if let Some(member) = self.members.get_mut(member_id) {
-            let key = || TimerKey::Session { group: Arc::clone(&self.id), member: Arc::clone(member_id) };
-            cx.timers.set(&mut member.session, cx.now.monotonic_ms.saturating_add(timeout_ms), key);
+            member.begin_session(&self.id, timeout_ms, cx);
         }
     }
 
@@ -390,8 +399,14 @@ impl Group {
 }
 
 impl Member {
-    pub fn new(meta: MemberMetadata) -> Self {
+    pub fn new(meta: Arc<MemberMetadata>) -> Self {
         Self { meta, awaiting_join: None, awaiting_sync: None, is_new: false, session: Timer::default() }
+    }
+
+    /// Lets the member live for `timeout_ms`.
+    pub fn begin_session(&mut self, group: &GroupId, timeout_ms: u64, cx: &mut Cx<'_>) {
+        let key = || TimerKey::Session { group: Arc::clone(group), member: Arc::clone(&self.meta.member_id) };
+        cx.timers.set(&mut self.session, cx.now.monotonic_ms.saturating_add(timeout_ms), key);
     }
 
     pub fn is_static(&self) -> bool {
@@ -499,6 +514,7 @@ mod tests {
             protocols: vec![(protocol.to_owned(), Base64Bytes(Bytes::from_static(b"topics")))],
             assignment: Base64Bytes(Bytes::from_static(assignment)),
         };
+        let member = |id, instance_id, protocol, assignment| Arc::new(member(id, instance_id, protocol, assignment));
         let states = [
             vec![member("a", None, "range", b""), member("b", Some("i"), "range", b"")],
             vec![member("a", None, "range", b"0"), member("b", Some("i"), "range", b"1")],

@@ -81,14 +81,11 @@ impl Group {
 
     /// Sends everyone who waits for the rest of the group away, to come back to what the group is by then.
     pub fn interrupt(&mut self, cx: &mut Cx<'_>) {
-        let member_ids: Vec<_> = self.members.keys().cloned().collect();
-        for member_id in &member_ids {
-            if let Some(token) = self.take_join(member_id) {
-                cx.reply(token, Reply::Join(Err(JoinError::new(GroupError::RebalanceInProgress, member_id))));
-            }
-            if let Some(token) = self.members.get_mut(member_id).and_then(|member| member.awaiting_sync.take()) {
-                cx.reply(token, Reply::Sync(Err(GroupError::RebalanceInProgress)));
-            }
+        for (member_id, token) in self.take_joins() {
+            cx.reply(token, Reply::Join(Err(JoinError::new(GroupError::RebalanceInProgress, &member_id))));
+        }
+        for token in self.members.values_mut().filter_map(|member| member.awaiting_sync.take()) {
+            cx.reply(token, Reply::Sync(Err(GroupError::RebalanceInProgress)));
         }
     }
 
@@ -197,7 +194,7 @@ impl Group {
             protocols: stored_protocols(request.protocols),
             assignment: Base64Bytes::default(),
         };
-        let member = Member { awaiting_join: Some(token), is_new: true, ..Member::new(meta) };
+        let member = Member { awaiting_join: Some(token), is_new: true, ..Member::new(Arc::new(meta)) };
         self.add_member(member, request.protocol_type);
         // It has no id to send heartbeats with yet, and a broken connection is not seen while its join waits.
         self.schedule_session_in(&member_id, NEW_MEMBER_JOIN_TIMEOUT_MS, cx);
@@ -276,21 +273,20 @@ impl Group {
             state_timestamp_ms: cx.now.wall_ms,
             ..self.metadata()
         };
-        formed.members.iter_mut().for_each(|member| member.assignment = Base64Bytes::default());
+        for member in formed.members.iter_mut().filter(|member| !member.assignment.0.is_empty()) {
+            Arc::make_mut(member).assignment = Base64Bytes::default();
+        }
         self.persist(formed, cx);
         self.initial_rebalance = false;
-        let member_ids: Vec<_> = self.members.keys().cloned().collect();
-        for member_id in &member_ids {
-            if let Some(token) = self.take_join(member_id) {
-                let reply = self.join_reply(member_id, self.is_leader(member_id));
-                cx.reply(token, Reply::Join(Ok(reply)));
-            }
-            if let Some(member) = self.members.get_mut(member_id) {
-                member.is_new = false;
-            }
-            self.schedule_session(member_id, cx);
+        for member in self.members.values_mut() {
+            member.is_new = false;
+            member.begin_session(&self.id, millis(member.meta.session_timeout_ms), cx);
         }
-        self.pending_sync = member_ids.into_iter().collect();
+        for (member_id, token) in self.take_joins() {
+            let reply = self.join_reply(&member_id, self.is_leader(&member_id));
+            cx.reply(token, Reply::Join(Ok(reply)));
+        }
+        self.pending_sync = self.members.keys().cloned().collect();
         self.schedule_sync_timer(cx);
     }
 

@@ -190,7 +190,7 @@ pub(super) fn record_bytes(record: &CoordinatorRecord) -> usize {
     let bytes = match record {
         CoordinatorRecord::Group { value: Some(value), .. } => {
             let consumers = value.consumer.iter().flat_map(|consumer| consumer.members.iter());
-            value.members.iter().map(member_bytes).chain(consumers.map(consumer_bytes)).sum()
+            value.members.iter().map(|member| member_bytes(member)).chain(consumers.map(consumer_bytes)).sum()
         }
         CoordinatorRecord::Offset { group, partition, value } => {
             group.len() + partition.topic.len() + value.as_ref().map_or(0, |value| value.metadata.len())

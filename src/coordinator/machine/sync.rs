@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Cx, GroupError, Notice, Reply, SyncReply, SyncRequest, Token,
-    group::{Group, MEMBER_BYTES_MAX},
+    group::{Group, MEMBER_BYTES_MAX, millis},
 };
 use crate::model::{GroupMetadata, GroupState, group::Base64Bytes};
 
@@ -43,7 +43,7 @@ impl Group {
     pub fn fail_syncs(&mut self, error: GroupError, cx: &mut Cx<'_>) {
         let mut waited = Vec::new();
         for (member_id, member) in &mut self.members {
-            member.meta.assignment = Base64Bytes::default();
+            Arc::make_mut(&mut member.meta).assignment = Base64Bytes::default();
             if let Some(token) = member.awaiting_sync.take() {
                 cx.reply(token, Reply::Sync(Err(error)));
                 waited.push(Arc::clone(member_id));
@@ -98,20 +98,21 @@ impl Group {
         let mut assigned =
             GroupMetadata { state: GroupState::Stable, state_timestamp_ms: cx.now.wall_ms, ..self.metadata() };
         for member in &mut assigned.members {
-            member.assignment = Base64Bytes(assignments.remove(&member.member_id).unwrap_or_default());
+            let assignment = assignments.remove(&member.member_id).unwrap_or_default();
+            Arc::make_mut(member).assignment = Base64Bytes(assignment);
         }
         self.persist(assigned, cx);
         let (group, generation) = (Arc::clone(&self.id), self.generation);
         cx.out.notices.push(Notice::RebalanceCompleted { group, generation, members: self.members.len() });
         let mut waited = Vec::new();
-        for (member_id, member) in &mut self.members {
+        for member in self.members.values_mut() {
             if let Some(token) = member.awaiting_sync.take() {
-                waited.push((Arc::clone(member_id), token, member.meta.assignment.0.clone()));
+                member.begin_session(&self.id, millis(member.meta.session_timeout_ms), cx);
+                waited.push((token, member.meta.assignment.0.clone()));
             }
         }
-        for (member_id, token, assignment) in waited {
+        for (token, assignment) in waited {
             cx.reply(token, Reply::Sync(Ok(self.sync_reply(assignment))));
-            self.schedule_session(&member_id, cx);
         }
     }
 

@@ -119,7 +119,8 @@ impl ConsumerGroup {
         if !all_classic || !was_mixed || !config.consumer.migration.downgrades || members.len() > config.size_max {
             return None;
         }
-        let classic: Vec<_> = members.iter().filter_map(|(id, member)| self.classic_metadata(id, member)).collect();
+        let classic: Vec<_> =
+            members.iter().filter_map(|(id, member)| self.classic_metadata(id, member)).map(Arc::new).collect();
         let mut downgraded = GroupMetadata {
             group_id: Arc::clone(&self.id),
             protocol_type: CONSUMER_PROTOCOL_TYPE.to_owned(),
