@@ -42,8 +42,11 @@ impl DiskSegments {
     /// be lost with the descriptor. With `os` durability, where hardly anything is ever synced, the bound holds for all
     /// files.
     pub fn open(data_dir: &Path, durability: Durability, open_files_max: usize) -> Result<Self, StorageError> {
-        let root = data_dir.join(TOPICS);
-        fs::create_dir_all(&root).map_err(|error| failure("create", &root, &error))?;
+        let (root, redo) = (data_dir.join(TOPICS), data_dir.join(REDO));
+        for dir in [&root, &redo] {
+            fs::create_dir_all(dir).map_err(|error| failure("create", dir, &error))?;
+        }
+        // What will be synced in them is only found by their names.
         sync_path(data_dir)?;
         for entry in fs::read_dir(&root).map_err(|error| failure("list", &root, &error))? {
             let entry = entry.map_err(|error| failure("list", &root, &error))?;
@@ -52,7 +55,7 @@ impl DiskSegments {
             }
         }
         let limits = Limits::of(open_files_max);
-        let redo = RedoLog::open(data_dir.join(REDO), root.clone(), Files::default(), limits, system_clock())?;
+        let redo = RedoLog::open(redo, root.clone(), Files::default(), limits, system_clock())?;
         let redo = Arc::new(redo);
         let descriptors = Arc::new(DescriptorCache::new(open_files_max, durability == Durability::Sync));
         Ok(Self { root, descriptors, redo, boot_id: boot_id(), deletions: AtomicU64::new(0) })
