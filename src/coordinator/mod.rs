@@ -98,7 +98,7 @@ impl Coordinator {
         topics: Arc<dyn Topics>,
     ) -> impl Future<Output = Result<JoinReply, JoinError>> + Send + 'static + use<> {
         let member_id = Arc::clone(&request.member_id);
-        // Only a member without an id needs one; randomness costs a system call.
+        // Only a member without an id needs one.
         let uuid = if member_id.is_empty() { self.clock.uuid() } else { uuid::Uuid::nil() };
         let reply = self.request(Request::Join(request, uuid, topics));
         async move {

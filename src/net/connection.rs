@@ -285,9 +285,9 @@ struct IdleGuard {
     period: Duration,
     idle: Duration,
     read_timeout: Duration,
-    /// Something was received or sent since the timer began.
+    /// A request or a reply went through since the timer last rang.
     touched: bool,
-    /// When it last rang after that.
+    /// The ring that noticed the last one; the beginning when there was none.
     quiet_since: Instant,
 }
 

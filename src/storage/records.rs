@@ -228,7 +228,11 @@ fn encode_group(value: &GroupMetadata) -> Result<Bytes, StorageError> {
     let mut bytes = Vec::with_capacity(GROUP_JSON_BYTES + value.members.len() * MEMBER_JSON_BYTES);
     bytes.push(VERSION_GROUP);
     match serde_json::to_writer(&mut bytes, value) {
-        Ok(()) => Ok(bytes.into()),
+        Ok(()) => {
+            // A filer's journal keeps these very bytes.
+            bytes.shrink_to_fit();
+            Ok(bytes.into())
+        }
         Err(error) => Err(StorageError::Corrupt(format!("group {} is no JSON: {error}", value.group_id))),
     }
 }

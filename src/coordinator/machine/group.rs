@@ -108,8 +108,8 @@ impl Group {
         let mut is_counted = true;
         for meta in &value.members {
             match self.members.get_mut(&meta.member_id) {
-                // What a member says of itself seldom changes from one state of the group to the next.
                 Some(member) => {
+                    // What a member says of itself seldom changes from one state of the group to the next.
                     is_counted &= Arc::ptr_eq(&member.meta, meta) || member.meta.says_the_same(meta);
                     member.meta = Arc::clone(meta);
                 }
@@ -283,12 +283,16 @@ impl Group {
     /// Takes over what a member says with a join, and lets the join wait.
     pub fn update_member(&mut self, member_id: &str, request: JoinRequest, token: Token, cx: &mut Cx<'_>) {
         let Some(member) = self.members.get_mut(member_id) else { return };
-        self.supported.discount(&member.meta);
-        let meta = Arc::make_mut(&mut member.meta);
-        meta.protocols = stored_protocols(request.protocols);
-        meta.rebalance_timeout_ms = request.rebalance_timeout_ms;
-        meta.session_timeout_ms = request.session_timeout_ms;
-        self.supported.count(&member.meta);
+        let timeouts_ms = (request.rebalance_timeout_ms, request.session_timeout_ms);
+        let said = (member.meta.rebalance_timeout_ms, member.meta.session_timeout_ms);
+        // Mostly it says the same again.
+        if timeouts_ms != said || !member.matches(&request.protocols) {
+            self.supported.discount(&member.meta);
+            let meta = Arc::make_mut(&mut member.meta);
+            meta.protocols = stored_protocols(request.protocols);
+            (meta.rebalance_timeout_ms, meta.session_timeout_ms) = timeouts_ms;
+            self.supported.count(&member.meta);
+        }
         match member.awaiting_join.replace(token) {
             None => self.awaiting_join += 1,
             // The same member asks twice, most likely on a new connection; Kafka never answers the first.

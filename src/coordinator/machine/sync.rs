@@ -43,7 +43,9 @@ impl Group {
     pub fn fail_syncs(&mut self, error: GroupError, cx: &mut Cx<'_>) {
         let mut waited = Vec::new();
         for (member_id, member) in &mut self.members {
-            Arc::make_mut(&mut member.meta).assignment = Base64Bytes::default();
+            if !member.meta.assignment.0.is_empty() {
+                Arc::make_mut(&mut member.meta).assignment = Base64Bytes::default();
+            }
             if let Some(token) = member.awaiting_sync.take() {
                 cx.reply(token, Reply::Sync(Err(error)));
                 waited.push(Arc::clone(member_id));
@@ -99,7 +101,9 @@ impl Group {
             GroupMetadata { state: GroupState::Stable, state_timestamp_ms: cx.now.wall_ms, ..self.metadata() };
         for member in &mut assigned.members {
             let assignment = assignments.remove(&member.member_id).unwrap_or_default();
-            Arc::make_mut(member).assignment = Base64Bytes(assignment);
+            if member.assignment.0 != assignment {
+                Arc::make_mut(member).assignment = Base64Bytes(assignment);
+            }
         }
         self.persist(assigned, cx);
         let (group, generation) = (Arc::clone(&self.id), self.generation);
