@@ -352,14 +352,7 @@ impl Group {
     /// Gives a member its whole session again.
     pub fn schedule_session(&mut self, member_id: &Arc<str>, cx: &mut Cx<'_>) {
         if let Some(member) = self.members.get_mut(member_id) {
-            member.begin_session(&self.id, millis(member.meta.session_timeout_ms), cx);
-        }
-    }
-
-    /// Lets a member live for `timeout_ms`.
-    pub fn schedule_session_in(&mut self, member_id: &Arc<str>, timeout_ms: u64, cx: &mut Cx<'_>) {
-        if let Some(member) = self.members.get_mut(member_id) {
-            member.begin_session(&self.id, timeout_ms, cx);
+            member.begin_session(&self.id, cx);
         }
     }
 
@@ -407,8 +400,13 @@ impl Member {
         Self { meta, awaiting_join: None, awaiting_sync: None, is_new: false, session: Timer::default() }
     }
 
-    /// Lets the member live for `timeout_ms`.
-    pub fn begin_session(&mut self, group: &GroupId, timeout_ms: u64, cx: &mut Cx<'_>) {
+    /// Gives the member its whole session.
+    pub fn begin_session(&mut self, group: &GroupId, cx: &mut Cx<'_>) {
+        self.live_for(millis(self.meta.session_timeout_ms), group, cx);
+    }
+
+    /// Lets the member live for `timeout_ms`, unless a session begins by then.
+    pub fn live_for(&mut self, timeout_ms: u64, group: &GroupId, cx: &mut Cx<'_>) {
         let key = || TimerKey::Session { group: Arc::clone(group), member: Arc::clone(&self.meta.member_id) };
         cx.timers.set(&mut self.session, cx.now.monotonic_ms.saturating_add(timeout_ms), key);
     }

@@ -194,10 +194,10 @@ impl Group {
             protocols: stored_protocols(request.protocols),
             assignment: Base64Bytes::default(),
         };
-        let member = Member { awaiting_join: Some(token), is_new: true, ..Member::new(Arc::new(meta)) };
-        self.add_member(member, request.protocol_type);
+        let mut member = Member { awaiting_join: Some(token), is_new: true, ..Member::new(Arc::new(meta)) };
         // It has no id to send heartbeats with yet, and a broken connection is not seen while its join waits.
-        self.schedule_session_in(&member_id, NEW_MEMBER_JOIN_TIMEOUT_MS, cx);
+        member.live_for(NEW_MEMBER_JOIN_TIMEOUT_MS, &self.id, cx);
+        self.add_member(member, request.protocol_type);
         self.rebalance_or_complete_join("a member joins", cx);
     }
 
@@ -280,7 +280,7 @@ impl Group {
         self.initial_rebalance = false;
         for member in self.members.values_mut() {
             member.is_new = false;
-            member.begin_session(&self.id, millis(member.meta.session_timeout_ms), cx);
+            member.begin_session(&self.id, cx);
         }
         for (member_id, token) in self.take_joins() {
             let reply = self.join_reply(&member_id, self.is_leader(&member_id));

@@ -465,10 +465,9 @@ impl Group {
     }
 
     fn resume(&mut self, cx: &mut Cx<'_>) {
-        let member_ids: Vec<_> = self.members.keys().cloned().collect();
-        member_ids.iter().for_each(|member_id| self.schedule_session(member_id, cx));
+        self.members.values_mut().for_each(|member| member.begin_session(&self.id, cx));
         if self.state == GroupState::CompletingRebalance {
-            self.pending_sync = member_ids.into_iter().collect();
+            self.pending_sync = self.members.keys().cloned().collect();
             self.schedule_sync_timer(cx);
         }
         if std::mem::take(&mut self.is_rebalance_due) {

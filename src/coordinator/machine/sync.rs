@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Cx, GroupError, Notice, Reply, SyncReply, SyncRequest, Token,
-    group::{Group, MEMBER_BYTES_MAX, millis},
+    group::{Group, MEMBER_BYTES_MAX},
 };
 use crate::model::{GroupMetadata, GroupState, group::Base64Bytes};
 
@@ -39,19 +39,14 @@ impl Group {
         }
     }
 
-    /// Answers every sync that waits with an error and takes the assignments back.
+    /// Answers every sync that waits with an error. Nobody has an assignment: it was taken when the join phase ended.
     pub fn fail_syncs(&mut self, error: GroupError, cx: &mut Cx<'_>) {
-        let mut waited = Vec::new();
-        for (member_id, member) in &mut self.members {
-            if !member.meta.assignment.0.is_empty() {
-                Arc::make_mut(&mut member.meta).assignment = Base64Bytes::default();
-            }
+        for member in self.members.values_mut() {
             if let Some(token) = member.awaiting_sync.take() {
                 cx.reply(token, Reply::Sync(Err(error)));
-                waited.push(Arc::clone(member_id));
+                member.begin_session(&self.id, cx);
             }
         }
-        waited.iter().for_each(|member_id| self.schedule_session(member_id, cx));
     }
 
     /// Some members have not sent SyncGroup within the rebalance timeout: they are out.
@@ -111,7 +106,7 @@ impl Group {
         let mut waited = Vec::new();
         for member in self.members.values_mut() {
             if let Some(token) = member.awaiting_sync.take() {
-                member.begin_session(&self.id, millis(member.meta.session_timeout_ms), cx);
+                member.begin_session(&self.id, cx);
                 waited.push((token, member.meta.assignment.0.clone()));
             }
         }

@@ -37,10 +37,10 @@ pub struct DiskSegments {
 }
 
 impl DiskSegments {
-    /// Opens `<data_dir>/topics` and the redo log, creating both durably, and finishes deletions that a crash cut short. At most about
-    /// `open_files_max` segments are held open, and besides them those with unsynced writes, whose write errors would
-    /// be lost with the descriptor. With `os` durability, where hardly anything is ever synced, the bound holds for all
-    /// files.
+    /// Opens `<data_dir>/topics` and the redo log, creating both durably, and finishes deletions that a crash cut short.
+    /// At most about `open_files_max` segments are held open, and besides them those with unsynced writes, whose write
+    /// errors would be lost with the descriptor. With `os` durability, where hardly anything is ever synced, the bound
+    /// holds for all files.
     pub fn open(data_dir: &Path, durability: Durability, open_files_max: usize) -> Result<Self, StorageError> {
         let (root, redo) = (data_dir.join(TOPICS), data_dir.join(REDO));
         for dir in [&root, &redo] {

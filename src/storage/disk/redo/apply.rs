@@ -20,7 +20,6 @@ use crate::storage::{
 /// Applies every generation in `dir`, in their order, and removes them; those with damage stay under another name. Answers
 /// at how many places there was some.
 pub(super) fn apply_all(dir: &Path, root: &Path, files: &Files) -> Result<u64, StorageError> {
-    fs::create_dir_all(dir).map_err(|error| io_error("create", dir, &error))?;
     let generations = generations(dir)?;
     if generations.is_empty() {
         return Ok(0);

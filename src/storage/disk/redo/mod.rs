@@ -108,7 +108,7 @@ enum Room {
 }
 
 impl RedoLog {
-    /// Brings the files under `root` up to what is noted in `dir`, which is empty then, and created when missing.
+    /// Brings the files under `root` up to what is noted in `dir`, which must be there durably and is empty then.
     pub(super) fn open(
         dir: PathBuf,
         root: PathBuf,

@@ -34,6 +34,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         // Its own redo log lies elsewhere and stays empty.
         let segments = DiskSegments::open(dir.path(), Durability::Sync, 64).unwrap();
+        fs::create_dir(dir.path().join("tested")).unwrap();
         let files = (0..count)
             .map(|index| TopicPartition::new("t", index))
             .map(|partition| {
